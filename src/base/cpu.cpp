@@ -1,0 +1,128 @@
+#include "base/cpu.h"
+
+#include <sched.h>
+
+#include <array>
+#include <fstream>
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace fptq {
+namespace {
+
+constexpr std::array kAllIsas = {Isa::kScalar,     Isa::kAvx2, Isa::kAvxVnni,
+                                 Isa::kAvx512Vnni, Isa::kNeon, Isa::kI8mm};
+
+#if defined(__x86_64__)
+// CPUID leaf 7, subleaf 1, EAX bit 4; gcc 12 has no name for it in __builtin_cpu_supports.
+bool has_avx_vnni() {
+  std::uint32_t eax = 7;
+  std::uint32_t ebx = 0;
+  std::uint32_t ecx = 0;
+  std::uint32_t edx = 0;
+  __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  if (eax < 1) return false;  // leaf 7 reports its highest subleaf in EAX
+  eax = 7;
+  ecx = 1;
+  __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+  return (eax >> 4 & 1U) != 0;
+}
+
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+         __builtin_cpu_supports("f16c") != 0;
+}
+
+bool has_avx512_vnni() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") != 0 &&
+         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+         __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
+}
+#endif
+
+}  // namespace
+
+std::string_view isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar:
+      return "scalar";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvxVnni:
+      return "avxvnni";
+    case Isa::kAvx512Vnni:
+      return "avx512vnni";
+    case Isa::kNeon:
+      return "neon";
+    case Isa::kI8mm:
+      return "i8mm";
+  }
+  return "unknown";
+}
+
+bool cpu_supports(Isa isa) {
+  if (isa == Isa::kScalar) return true;
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx2) return has_avx2();
+  if (isa == Isa::kAvxVnni) return has_avx2() && has_avx_vnni();
+  if (isa == Isa::kAvx512Vnni) return has_avx512_vnni();
+#elif defined(__aarch64__)
+  const unsigned long caps = getauxval(AT_HWCAP);
+  const unsigned long caps2 = getauxval(AT_HWCAP2);
+  const bool dotprod = (caps & HWCAP_ASIMDDP) != 0;
+  if (isa == Isa::kNeon) return dotprod;
+  if (isa == Isa::kI8mm) return dotprod && (caps2 & HWCAP2_I8MM) != 0;
+#endif
+  return false;
+}
+
+bool isa_includes(Isa running, Isa needed) {
+  if (needed == Isa::kScalar || needed == running) return true;
+  if (needed == Isa::kAvx2) return running == Isa::kAvxVnni || running == Isa::kAvx512Vnni;
+  if (needed == Isa::kNeon) return running == Isa::kI8mm;
+  return false;
+}
+
+Isa best_isa() {
+  for (const Isa isa : {Isa::kAvx512Vnni, Isa::kAvxVnni, Isa::kAvx2, Isa::kI8mm, Isa::kNeon}) {
+    if (cpu_supports(isa)) return isa;
+  }
+  return Isa::kScalar;
+}
+
+Result<Isa> parse_isa(std::string_view name) {
+  for (const Isa isa : kAllIsas) {
+    if (isa_name(isa) != name) continue;
+    if (cpu_supports(isa)) return isa;
+    return Error{Error::Kind::kUnsupported,
+                 "--isa " + std::string(name) + ": this CPU (" + cpu_name() + ") has " +
+                     std::string(isa_name(best_isa())) + " at best"};
+  }
+  return Error{Error::Kind::kInvalidArgument,
+               "--isa: expected scalar, avx2, avxvnni, avx512vnni, neon or i8mm, got \"" +
+                   std::string(name) + "\""};
+}
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(info, line)) {
+    if (!line.starts_with("model name")) continue;
+    const std::size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown CPU";
+}
+
+unsigned available_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  const int count = CPU_COUNT(&set);
+  return count < 1 ? 1U : static_cast<unsigned>(count);
+}
+
+}  // namespace fptq

@@ -1,0 +1,101 @@
+// Files: read-only mappings, and outputs that appear under their name only when complete.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace fptq {
+
+// A whole file mapped read-only. Movable; the bytes live until it is destroyed.
+// If another program truncates the file meanwhile, access raises SIGBUS.
+class MappedFile {
+ public:
+  // Errors: kNotFound, kIo. An empty file is mapped as an empty span; a directory is an error.
+  [[nodiscard]] static Result<MappedFile> open(const std::filesystem::path& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_bytes_}; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  // Tells the system that these bytes will not be needed soon, so that resident memory stays
+  // small while a large file is streamed. The bytes remain readable.
+  void release(std::span<const std::byte> part) const;
+
+ private:
+  MappedFile() = default;
+
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_bytes_ = 0;
+};
+
+// The whole file as text. Errors: kNotFound, kIo; kLimit above max_bytes.
+[[nodiscard]] Result<std::string> read_text_file(const std::filesystem::path& path,
+                                                 std::uint64_t max_bytes = 1ULL << 32);
+
+// A file being written under a temporary name beside its final one. commit() makes it durable
+// and renames it; without commit() the destructor removes it, so a final name is never partial.
+class OutputFile {
+ public:
+  // Errors: kIo.
+  [[nodiscard]] static Result<OutputFile> create(const std::filesystem::path& final_path);
+
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile& operator=(OutputFile&&) = delete;
+  ~OutputFile();
+
+  // Appends. Errors: kLimit where the disk is full, kIo otherwise.
+  [[nodiscard]] Status write(std::span<const std::byte> bytes);
+  [[nodiscard]] Status write(std::string_view text);
+  // Overwrites bytes already written, at an absolute offset.
+  [[nodiscard]] Status write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes);
+  // Replaces whatever has the final name.
+  [[nodiscard]] Status commit();
+
+ private:
+  OutputFile() = default;
+
+  std::filesystem::path final_path_;
+  std::filesystem::path temporary_path_;
+  int descriptor_ = -1;
+};
+
+// Writes a small file whole, atomically.
+[[nodiscard]] Status write_text_file(const std::filesystem::path& path, std::string_view text);
+
+// A directory being filled under the name `FINAL.partial`; commit() renames it to FINAL.
+// Without commit() it stays for a later resume, or is removed by discard().
+class OutputDirectory {
+ public:
+  // Errors: kInvalidArgument where FINAL exists and overwrite is false; kIo where the parent is
+  // missing or read-only. A left-over `FINAL.partial` is emptied unless keep_partial.
+  [[nodiscard]] static Result<OutputDirectory> create(const std::filesystem::path& final_path,
+                                                      bool overwrite, bool keep_partial = false);
+
+  // Where files are to be written.
+  [[nodiscard]] const std::filesystem::path& path() const { return partial_path_; }
+  [[nodiscard]] const std::filesystem::path& final_path() const { return final_path_; }
+  [[nodiscard]] Status commit();
+  void discard();
+
+ private:
+  OutputDirectory() = default;
+
+  std::filesystem::path final_path_;
+  std::filesystem::path partial_path_;
+};
+
+}  // namespace fptq
