@@ -97,9 +97,9 @@ Result<Isa> parse_isa(std::string_view name) {
   for (const Isa isa : kAllIsas) {
     if (isa_name(isa) != name) continue;
     if (cpu_supports(isa)) return isa;
-    return Error{Error::Kind::kUnsupported,
-                 "--isa " + std::string(name) + ": this CPU (" + cpu_name() + ") has " +
-                     std::string(isa_name(best_isa())) + " at best"};
+    return Error{Error::Kind::kUnsupported, "--isa " + std::string(name) + ": this CPU (" +
+                                                cpu_name() + ") has " +
+                                                std::string(isa_name(best_isa())) + " at best"};
   }
   return Error{Error::Kind::kInvalidArgument,
                "--isa: expected scalar, avx2, avxvnni, avx512vnni, neon or i8mm, got \"" +

@@ -15,9 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 
 Error system_error(const fs::path& path, const char* action, int code) {
-  const Error::Kind kind = code == ENOENT                     ? Error::Kind::kNotFound
-                           : code == ENOSPC || code == EDQUOT ? Error::Kind::kLimit
-                                                              : Error::Kind::kIo;
+  const Error::Kind kind = code == ENOENT ? Error::Kind::kNotFound
+                           : code == ENOSPC || code == EDQUOT || code == EFBIG ? Error::Kind::kLimit
+                                                                               : Error::Kind::kIo;
   std::string message = path.string() + ": cannot " + action + ": " + std::strerror(code);
   if (kind == Error::Kind::kLimit) message += ". Free some space, or write to another disk";
   return Error{kind, std::move(message)};
@@ -212,11 +212,13 @@ Status OutputDirectory::commit() {
     fs::rename(final_path_, old_path, failure);
     if (failure) return system_error(final_path_, "replace", failure.value());
     fs::rename(partial_path_, final_path_, failure);
-    if (failure) return system_error(final_path_, "rename a finished directory to", failure.value());
+    if (failure)
+      return system_error(final_path_, "rename a finished directory to", failure.value());
     fs::remove_all(old_path, failure);
   } else {
     fs::rename(partial_path_, final_path_, failure);
-    if (failure) return system_error(final_path_, "rename a finished directory to", failure.value());
+    if (failure)
+      return system_error(final_path_, "rename a finished directory to", failure.value());
   }
   sync_directory(final_path_.parent_path());
   return {};

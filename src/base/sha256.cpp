@@ -17,9 +17,9 @@ struct Sha256::State {
 };
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
-  FPTQ_CHECK(state_->context != nullptr &&
-                 EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) == 1,
-             "libcrypto has SHA-256");
+  FPTQ_CHECK(
+      state_->context != nullptr && EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) == 1,
+      "libcrypto has SHA-256");
 }
 Sha256::~Sha256() = default;
 Sha256::Sha256(Sha256&&) noexcept = default;

@@ -38,8 +38,12 @@ const DTypeInfo& info(DType dtype) {
 
 }  // namespace
 
-std::size_t dtype_bytes(DType dtype) { return info(dtype).bytes; }
-std::string_view dtype_name(DType dtype) { return info(dtype).name; }
+std::size_t dtype_bytes(DType dtype) {
+  return info(dtype).bytes;
+}
+std::string_view dtype_name(DType dtype) {
+  return info(dtype).name;
+}
 
 std::optional<DType> parse_dtype(std::string_view name) {
   for (const DTypeInfo& entry : kDTypes) {

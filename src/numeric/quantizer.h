@@ -21,8 +21,12 @@ struct Grid {
 };
 
 // Smallest and largest code of a `num_bits` integer: -8 and 7 for 4 bits.
-[[nodiscard]] constexpr std::int32_t lowest_code(int num_bits) { return -(1 << (num_bits - 1)); }
-[[nodiscard]] constexpr std::int32_t highest_code(int num_bits) { return (1 << (num_bits - 1)) - 1; }
+[[nodiscard]] constexpr std::int32_t lowest_code(int num_bits) {
+  return -(1 << (num_bits - 1));
+}
+[[nodiscard]] constexpr std::int32_t highest_code(int num_bits) {
+  return (1 << (num_bits - 1)) - 1;
+}
 
 // The scale of a group without any range (all zeros): float32's epsilon, which float16 and
 // bfloat16 hold exactly. Codes are then equal to the zero point and the values exactly 0.
@@ -52,11 +56,11 @@ inline constexpr float kEmptyScale = 0x1.0p-23f;
 struct QuantizedMatrix {
   std::size_t rows = 0;
   std::size_t cols = 0;
-  QuantArgs args;                       // kInt; strategy kChannel, kGroup or kTensor
-  DType scale_dtype = DType::kF32;      // every scale is representable in it
-  std::vector<std::int8_t> codes;       // [rows, cols]
-  std::vector<float> scales;            // [rows, groups]
-  std::vector<std::int8_t> zero_points; // [rows, groups]; empty where symmetric
+  QuantArgs args;                        // kInt; strategy kChannel, kGroup or kTensor
+  DType scale_dtype = DType::kF32;       // every scale is representable in it
+  std::vector<std::int8_t> codes;        // [rows, cols]
+  std::vector<float> scales;             // [rows, groups]
+  std::vector<std::int8_t> zero_points;  // [rows, groups]; empty where symmetric
 
   // Groups of a row: ceil(cols / group_size), 1 for a per-channel scale. The last may be shorter.
   [[nodiscard]] std::size_t groups() const;

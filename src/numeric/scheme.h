@@ -25,11 +25,11 @@ enum class CodeType { kInt, kNf4, kFp4 };
 struct QuantArgs {
   int num_bits = 8;
   CodeType type = CodeType::kInt;
-  bool symmetric = true;            // no zero point
+  bool symmetric = true;  // no zero point
   Strategy strategy = Strategy::kChannel;
-  std::size_t group_size = 0;       // along the input axis; kGroup and kBlock only, else 0
-  bool dynamic = false;             // range taken at run time (activations only)
-  bool double_quantized = false;    // kNf4 and kFp4: the absmax constants are 8-bit themselves
+  std::size_t group_size = 0;     // along the input axis; kGroup and kBlock only, else 0
+  bool dynamic = false;           // range taken at run time (activations only)
+  bool double_quantized = false;  // kNf4 and kFp4: the absmax constants are 8-bit themselves
 
   bool operator==(const QuantArgs&) const = default;
 };

@@ -1,0 +1,60 @@
+#include "numeric/scheme.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace fptq {
+namespace {
+
+TEST(Scheme, ShortNamesReadBackAsThemselves) {
+  for (const std::string name : {"w4g32", "w4g32-a8t", "w4g64-a8t", "w4g128-a8s", "w4c-a8t", "w8c",
+                                 "w8c-a8t", "w8g128", "nf4b64", "nf4b64-dq", "w4g96-a8t"}) {
+    const auto scheme = parse_scheme(name);
+    ASSERT_TRUE(scheme) << name;
+    EXPECT_EQ(name, scheme_name(*scheme));
+  }
+}
+
+TEST(Scheme, FourBitGroupsAreAsymmetricUnlessSaidOtherwise) {
+  EXPECT_FALSE(parse_scheme("w4g32-a8t")->weights->symmetric);
+  EXPECT_TRUE(parse_scheme("w4g32-sym-a8t")->weights->symmetric);
+  EXPECT_TRUE(parse_scheme("w4c")->weights->symmetric);
+  EXPECT_FALSE(parse_scheme("w8c-asym")->weights->symmetric);
+}
+
+TEST(Scheme, A16MeansThatActivationsStayInFloatingPoint) {
+  const auto scheme = parse_scheme("w4g32-a16");
+  ASSERT_TRUE(scheme);
+  EXPECT_FALSE(scheme->activations);
+  EXPECT_EQ("w4g32", scheme_name(*scheme));
+}
+
+TEST(Scheme, FloatNamesQuantizeNothing) {
+  for (const char* name : {"bf16", "f16", "f32", "keep"}) {
+    const auto scheme = parse_scheme(name);
+    ASSERT_TRUE(scheme);
+    EXPECT_FALSE(scheme->weights);
+    EXPECT_EQ("float", scheme_name(*scheme));
+  }
+}
+
+TEST(Scheme, DescriptionNamesTheSymmetryOfEachOperand) {
+  EXPECT_EQ("w4g32-a8t (weights asymmetric, activations symmetric)",
+            describe_scheme(*parse_scheme("w4g32-a8t")));
+}
+
+TEST(Scheme, NamesThePartThatItDoesNotUnderstand) {
+  EXPECT_EQ(
+      "scheme \"w4g32-a4t\": \"a4t\" is not understood; expected w4g32, w4g64, w4g128, w4c, w8c or "
+      "nf4, then optionally -sym or -asym, then -a8t, -a8s or -a16; or bf16, f16, f32, keep",
+      parse_scheme("w4g32-a4t").error().message);
+  for (const char* bad : {"", "w", "w4", "w5c", "w4g", "w4g0", "w4g-1", "w4g99999999999999999999",
+                          "w4g32-", "w4g32-a8t-a8t", "w4g32-sym-asym", "w4g32-dq", "nf4-sym",
+                          "w4g32x", "W4G32", "nf4b", "w8c-a8t "}) {
+    EXPECT_FALSE(parse_scheme(bad)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace fptq
