@@ -1,0 +1,196 @@
+// dense_gemm, written once over Vec. Included by each variant after its vec_<isa>.h.
+//
+// One token (decode) streams the rows of w once, several rows side by side. More tokens
+// (prefill) widen a tile of w to float32 in scratch, which every token of the block reuses:
+//
+//   for a block of tokens        x stays in the L2 cache
+//     for kTileN channels
+//       for kBlockK of k         w tile [kTileN, kBlockK] as float32, in L1
+//         for kTileM tokens      kTileM x kTileN sums in registers, one part of the lanes a pass
+
+#pragma once
+
+#include "kernels/dense_gemm/contract.h"
+#include "kernels/simd/f32x16.h"
+
+namespace fptq::kernels {
+namespace {
+
+inline constexpr std::size_t kTileM = Vec::kRegisters == 32 ? 4 : Vec::kRegisters == 16 ? 3 : 2;
+inline constexpr std::size_t kTileN = Vec::kRegisters == 32 ? 6 : Vec::kRegisters == 16 ? 4 : 2;
+inline constexpr std::size_t kBlockK = 1024;
+inline constexpr std::size_t kMaxBlockM = 128 / kTileM * kTileM;
+inline constexpr std::size_t kMinBlockM = 32 / kTileM * kTileM;
+// Floats of x that may stay in the L2 cache: 384 KiB.
+inline constexpr std::size_t kBlockFloatsX = 98304;
+// How far ahead of the multiplication decode asks for weights.
+inline constexpr std::size_t kPrefetchBytes = 1024;
+inline constexpr std::size_t kDecodeRows = 4;
+
+static_assert(kTileN * kBlockK + kMaxBlockM * kTileN * kVirtualLanes <= kDenseGemmScratchFloats);
+static_assert(kBlockK % kVirtualLanes == 0);
+
+inline std::size_t at_most(std::size_t value, std::size_t limit) {
+  return value < limit ? value : limit;
+}
+
+// Decode: kRows output channels of one token, straight from the checkpoint's bytes.
+template <ElementType kType, std::size_t kRows>
+void multiply_rows(const float* x, const void* w, std::size_t w_stride, std::size_t k, float* y) {
+  F32x16 sum[kRows];
+  for (F32x16& s : sum) s = f32x16_zero();
+  const std::size_t whole = k / kVirtualLanes * kVirtualLanes;
+  for (std::size_t i = 0; i < whole; i += kVirtualLanes) {
+    const F32x16 xs = load16<ElementType::kF32>(x + i);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const void* row = advance<kType>(w, r * w_stride + i);
+      prefetch(static_cast<const unsigned char*>(row) + kPrefetchBytes);
+      sum[r] = fma16(load16<kType>(row), xs, sum[r]);
+    }
+  }
+  if (whole < k) {
+    const F32x16 xs = load16_partial<ElementType::kF32>(x + whole, k - whole);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const void* row = advance<kType>(w, r * w_stride + whole);
+      sum[r] = fma16(load16_partial<kType>(row, k - whole), xs, sum[r]);
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) y[r] = reduce_add16(sum[r]);
+}
+
+template <ElementType kType>
+void decode(const DenseGemmArgs& args) {
+  std::size_t j = 0;
+  for (; j + kDecodeRows <= args.n; j += kDecodeRows) {
+    multiply_rows<kType, kDecodeRows>(args.x, advance<kType>(args.w, j * args.w_stride),
+                                      args.w_stride, args.k, args.y + j);
+  }
+  for (; j < args.n; ++j) {
+    multiply_rows<kType, 1>(args.x, advance<kType>(args.w, j * args.w_stride), args.w_stride,
+                            args.k, args.y + j);
+  }
+}
+
+// tile[c, 0..padded) = w[c, 0..count) as float32, zeros up to a multiple of 16.
+template <ElementType kType>
+void widen_rows(const void* w, std::size_t w_stride, std::size_t rows, std::size_t count,
+                float* tile) {
+  for (std::size_t c = 0; c < rows; ++c) {
+    const void* row = advance<kType>(w, c * w_stride);
+    float* out = tile + c * kBlockK;
+    std::size_t i = 0;
+    for (; i + kVirtualLanes <= count; i += kVirtualLanes) {
+      store16(out + i, load16<kType>(advance<kType>(row, i)));
+    }
+    if (i < count) store16(out + i, load16_partial<kType>(advance<kType>(row, i), count - i));
+  }
+}
+
+// sums[r, c, :] += the 16 partial sums of kRows tokens and kTileN channels over `count` of k;
+// `first`: starts from zero instead.
+template <std::size_t kRows>
+void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std::size_t count,
+                   bool first, float* sums) {
+  const std::size_t whole = count / kVirtualLanes * kVirtualLanes;
+  for (std::size_t part = 0; part < kParts; ++part) {
+    const std::size_t lane = part * Vec::kLanes;
+    Vec sum[kRows][kTileN];
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kTileN; ++c) {
+        sum[r][c] = first ? vec_zero() : load_f32(sums + (r * kTileN + c) * kVirtualLanes + lane);
+      }
+    }
+    for (std::size_t i = lane; i < whole; i += kVirtualLanes) {
+      Vec ws[kTileN];
+      for (std::size_t c = 0; c < kTileN; ++c) ws[c] = load_f32(tile + c * kBlockK + i);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const Vec xs = load_f32(x + r * x_stride + i);
+        for (std::size_t c = 0; c < kTileN; ++c) sum[r][c] = fma(ws[c], xs, sum[r][c]);
+      }
+    }
+    if (whole < count) {
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const F32x16 xs =
+            load16_partial<ElementType::kF32>(x + r * x_stride + whole, count - whole);
+        for (std::size_t c = 0; c < kTileN; ++c) {
+          const Vec ws = load_f32(tile + c * kBlockK + whole + lane);
+          sum[r][c] = fma(ws, xs.part[part], sum[r][c]);
+        }
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kTileN; ++c) {
+        store_f32(sums + (r * kTileN + c) * kVirtualLanes + lane, sum[r][c]);
+      }
+    }
+  }
+}
+
+void multiply_tile_of(std::size_t rows, const float* x, std::size_t x_stride, const float* tile,
+                      std::size_t count, bool first, float* sums) {
+  static_assert(kTileM <= 4);
+  if (rows == kTileM) return multiply_tile<kTileM>(x, x_stride, tile, count, first, sums);
+  if (rows == 1) return multiply_tile<1>(x, x_stride, tile, count, first, sums);
+  if (rows == 2) return multiply_tile<2>(x, x_stride, tile, count, first, sums);
+  return multiply_tile<3>(x, x_stride, tile, count, first, sums);
+}
+
+// One block of tokens times kTileN or fewer channels.
+template <ElementType kType>
+void multiply_panel(const DenseGemmArgs& args, std::size_t i0, std::size_t tokens, std::size_t j0) {
+  const std::size_t channels = at_most(args.n - j0, kTileN);
+  float* tile = args.scratch;
+  float* panel_sums = args.scratch + kTileN * kBlockK;
+  for (std::size_t k0 = 0; k0 < args.k; k0 += kBlockK) {
+    const std::size_t count = at_most(args.k - k0, kBlockK);
+    widen_rows<kType>(advance<kType>(args.w, j0 * args.w_stride + k0), args.w_stride, channels,
+                      count, tile);
+    for (std::size_t i = 0; i < tokens; i += kTileM) {
+      const std::size_t rows = at_most(tokens - i, kTileM);
+      // With one block of k nothing has to be kept: the same small buffer stays in L1.
+      float* sums = panel_sums + (args.k > kBlockK ? i * kTileN * kVirtualLanes : 0);
+      multiply_tile_of(rows, args.x + (i0 + i) * args.x_stride + k0, args.x_stride, tile, count,
+                       k0 == 0, sums);
+      if (k0 + count < args.k) continue;
+      for (std::size_t r = 0; r < rows; ++r) {
+        float* y = args.y + (i0 + i + r) * args.y_stride + j0;
+        for (std::size_t c = 0; c < channels; ++c) {
+          y[c] = reduce_add16(load16<ElementType::kF32>(sums + (r * kTileN + c) * kVirtualLanes));
+        }
+      }
+    }
+  }
+}
+
+template <ElementType kType>
+void prefill(const DenseGemmArgs& args) {
+  // Channels that the last tile lacks are multiplied too, and not written: give them numbers.
+  for (std::size_t i = 0; i < kTileN * kBlockK; i += Vec::kLanes) {
+    store_f32(args.scratch + i, vec_zero());
+  }
+  std::size_t block = kBlockFloatsX / args.k / kTileM * kTileM;
+  block = block < kMinBlockM ? kMinBlockM : at_most(block, kMaxBlockM);
+  for (std::size_t i0 = 0; i0 < args.m; i0 += block) {
+    for (std::size_t j0 = 0; j0 < args.n; j0 += kTileN) {
+      multiply_panel<kType>(args, i0, at_most(args.m - i0, block), j0);
+    }
+  }
+}
+
+template <ElementType kType>
+void dense_gemm_of(const DenseGemmArgs& args) {
+  if (args.m == 1) {
+    decode<kType>(args);
+  } else {
+    prefill<kType>(args);
+  }
+}
+
+void dense_gemm_body(const DenseGemmArgs& args) {
+  if (args.w_type == ElementType::kF32) dense_gemm_of<ElementType::kF32>(args);
+  if (args.w_type == ElementType::kBF16) dense_gemm_of<ElementType::kBF16>(args);
+  if (args.w_type == ElementType::kF16) dense_gemm_of<ElementType::kF16>(args);
+}
+
+}  // namespace
+}  // namespace fptq::kernels

@@ -1,0 +1,13 @@
+// NEON variant.
+
+#include "kernels/simd/vec_neon.h"
+// The body is written over the Vec that the line above defines.
+#include "kernels/dense_gemm/body.h"
+
+namespace fptq::kernels {
+
+void dense_gemm_neon(const DenseGemmArgs& args) {
+  dense_gemm_body(args);
+}
+
+}  // namespace fptq::kernels
