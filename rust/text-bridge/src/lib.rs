@@ -1,0 +1,131 @@
+//! A C ABI of a few functions over Hugging Face `tokenizers` and `minijinja`.
+//! The C side of it is src/text/bridge.h; keep the two equal.
+
+mod abi;
+mod tokenizer;
+
+use abi::{borrowed, deliver, guarded, Bytes, Ids};
+use tokenizer::Tokenizer;
+
+/// # Safety
+/// `bytes` came from this library and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_bridge_free_bytes(bytes: Bytes) {
+    if !bytes.data.is_null() {
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(bytes.data, bytes.size)));
+    }
+}
+
+/// # Safety
+/// `ids` came from this library and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_bridge_free_ids(ids: Ids) {
+    if !ids.data.is_null() {
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(ids.data, ids.size)));
+    }
+}
+
+/// # Safety
+/// `json` points to `size` bytes, `value` and `error` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_new(
+    json: *const u8,
+    size: usize,
+    value: *mut *mut Tokenizer,
+    error: *mut Bytes,
+) -> bool {
+    let json = borrowed(json, size);
+    let result = guarded(|| Tokenizer::from_json(json).map(|t| Box::into_raw(Box::new(t))));
+    deliver(result, value, error)
+}
+
+/// # Safety
+/// `tokenizer` came from `fptq_tokenizer_new` and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_free(tokenizer: *mut Tokenizer) {
+    if !tokenizer.is_null() {
+        drop(Box::from_raw(tokenizer));
+    }
+}
+
+/// One byte per id: bit 0, a token has it; bit 1, that token is special. Valid as long as the
+/// tokenizer.
+///
+/// # Safety
+/// `tokenizer` is alive and `size` points to a writable place.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_flags(
+    tokenizer: *const Tokenizer,
+    size: *mut usize,
+) -> *const u8 {
+    let flags = (*tokenizer).flags();
+    size.write(flags.len());
+    flags.as_ptr()
+}
+
+/// # Safety
+/// `tokenizer` is alive, `text` points to `size` bytes, `value` and `error` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_encode(
+    tokenizer: *const Tokenizer,
+    text: *const u8,
+    size: usize,
+    add_special: bool,
+    value: *mut Ids,
+    error: *mut Bytes,
+) -> bool {
+    let (tokenizer, text) = (&*tokenizer, borrowed(text, size));
+    deliver(guarded(|| tokenizer.encode(text, add_special).map(Ids::from_vec)), value, error)
+}
+
+/// # Safety
+/// `tokenizer` is alive, `ids` points to `size` ids, `value` and `error` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_decode(
+    tokenizer: *const Tokenizer,
+    ids: *const u32,
+    size: usize,
+    skip_special: bool,
+    value: *mut Bytes,
+    error: *mut Bytes,
+) -> bool {
+    let (tokenizer, ids) = (&*tokenizer, borrowed(ids, size));
+    let result = guarded(|| {
+        tokenizer.decode(ids, skip_special).map(|text| Bytes::from_vec(text.into_bytes()))
+    });
+    deliver(result, value, error)
+}
+
+/// The id of a token's exact text, or -1.
+///
+/// # Safety
+/// `tokenizer` is alive and `token` points to `size` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_id_of(
+    tokenizer: *const Tokenizer,
+    token: *const u8,
+    size: usize,
+) -> i64 {
+    let (tokenizer, token) = (&*tokenizer, borrowed(token, size));
+    guarded(|| Ok(tokenizer.id_of(token))).ok().flatten().map_or(-1, i64::from)
+}
+
+/// The text of a token as the vocabulary spells it. False where no token has that id.
+///
+/// # Safety
+/// `tokenizer` is alive and `value` points to a writable place.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_tokenizer_token_of(
+    tokenizer: *const Tokenizer,
+    id: u32,
+    value: *mut Bytes,
+) -> bool {
+    let tokenizer = &*tokenizer;
+    match guarded(|| Ok(tokenizer.token_of(id))) {
+        Ok(Some(token)) => {
+            value.write(Bytes::from_vec(token.into_bytes()));
+            true
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,50 @@
+// The C ABI of rust/text-bridge, which rust/text-bridge/src/lib.rs defines; keep the two equal.
+// Only src/text may include it: the rest of fptq uses Tokenizer and ChatTemplate.
+//
+// A function that returns bool returns true and writes *value, or false and writes *error (text
+// for a person). What is written into an FptqBytes or FptqIds is the caller's to free. Inputs are
+// pointer and count; a null pointer stands for an empty input. No function keeps a pointer to its
+// inputs, none unwinds, none prints. Objects may be used from several threads at a time.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+struct FptqBytes {
+  std::uint8_t* data;
+  std::size_t size;
+};
+
+struct FptqIds {
+  std::uint32_t* data;
+  std::size_t size;
+};
+
+void fptq_bridge_free_bytes(FptqBytes bytes);
+void fptq_bridge_free_ids(FptqIds ids);
+
+struct FptqTokenizer;  // a loaded tokenizer.json
+
+bool fptq_tokenizer_new(const std::uint8_t* json, std::size_t size, FptqTokenizer** value,
+                        FptqBytes* error);
+void fptq_tokenizer_free(FptqTokenizer* tokenizer);
+
+// One byte per id: bit 0, a token has it; bit 1, that token is special. Lives as long as the
+// tokenizer.
+const std::uint8_t* fptq_tokenizer_flags(const FptqTokenizer* tokenizer, std::size_t* size);
+
+bool fptq_tokenizer_encode(const FptqTokenizer* tokenizer, const std::uint8_t* text,
+                           std::size_t size, bool add_special, FptqIds* value, FptqBytes* error);
+bool fptq_tokenizer_decode(const FptqTokenizer* tokenizer, const std::uint32_t* ids,
+                           std::size_t size, bool skip_special, FptqBytes* value, FptqBytes* error);
+
+// The id of a token's exact text, or -1.
+std::int64_t fptq_tokenizer_id_of(const FptqTokenizer* tokenizer, const std::uint8_t* token,
+                                  std::size_t size);
+// The text of a token; false, with nothing written, where no token has that id.
+bool fptq_tokenizer_token_of(const FptqTokenizer* tokenizer, std::uint32_t id, FptqBytes* value);
+
+}  // extern "C"
