@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Every static check of the repository. Through ./dev lint, which configures the clang preset.
+#
+# usage: tools/lint.sh [FILE...]     clang-tidy looks at these sources (default: all)
+
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+status=0
+step() {  # step NAME COMMAND...
+  local name=$1
+  shift
+  if "$@"; then echo "lint: $name: ok"; else echo "lint: $name: FAILED"; status=1; fi
+}
+
+sources() { git ls-files --cached --others --exclude-standard 'src/*' 'tests/*' 'fuzz/*' |
+  grep -E "$1"; }
+
+long_files() {  # no file above 800 lines
+  local found
+  found=$(git ls-files -z --cached --others --exclude-standard |
+    grep -zvE '(LICENSE|\.lock)$' | xargs -0 wc -l | awk '$1 > 800 && $2 != "total"')
+  [[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+format() { sources '\.(h|cpp|inc)$' | xargs -r clang-format --dry-run -Werror; }
+
+# The Arm kernels are not in the x86 build that compile_commands.json describes.
+tidy() {
+  local files=("$@")
+  [[ ${#files[@]} -gt 0 ]] ||
+    mapfile -t files < <(sources '\.cpp$' | grep -F -x -f <(compiled_sources))
+  printf '%s\0' "${files[@]}" | xargs -0 -r -n 4 -P "$(nproc)" clang-tidy --quiet -p build/clang
+}
+
+compiled_sources() {
+  python3 -c 'import json, os
+for entry in json.load(open("build/clang/compile_commands.json")):
+    print(os.path.relpath(entry["file"]))'
+}
+
+step "formatting" format
+step "layers" python3 tools/check_layers.py src
+step "kernel names" python3 tools/check_kernel_names.py src/kernels
+step "file lengths" long_files
+step "clang-tidy" tidy "$@"
+exit $status
