@@ -46,7 +46,7 @@ function(fptq_add_kernel kernel)
     endif()
   endforeach()
 
-  if(FPTQ_TESTS)
+  if(FPTQ_TESTS AND ARG_TESTS)
     list(TRANSFORM ARG_TESTS PREPEND ${dir}/)
     fptq_add_test(${kernel}_test SOURCES ${ARG_TESTS} LIBS fptq_kernels LABEL kernel)
   endif()
