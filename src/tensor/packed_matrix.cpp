@@ -35,9 +35,8 @@ StorageLayout storage_layout(const PackedMatrixSpec& spec) {
   StorageLayout layout{};
   layout.scales_offset =
       round_up(blocks * kernels::packed_block_bytes(spec.cols, spec.args.num_bits));
-  layout.zeros_offset =
-      layout.scales_offset +
-      round_up(blocks * groups * kernels::kBlockRows * dtype_bytes(spec.scale_dtype));
+  layout.zeros_offset = layout.scales_offset + round_up(blocks * groups * kernels::kBlockRows *
+                                                        dtype_bytes(spec.scale_dtype));
   layout.total_bytes = layout.zeros_offset;
   if (!spec.args.symmetric) {
     layout.total_bytes +=
@@ -46,9 +45,9 @@ StorageLayout storage_layout(const PackedMatrixSpec& spec) {
   return layout;
 }
 
-kernels::ScaleType scale_type(DType dtype) {
-  if (dtype == DType::kF16) return kernels::ScaleType::kF16;
-  return dtype == DType::kBF16 ? kernels::ScaleType::kBF16 : kernels::ScaleType::kF32;
+kernels::ElementType scale_type(DType dtype) {
+  if (dtype == DType::kF16) return kernels::ElementType::kF16;
+  return dtype == DType::kBF16 ? kernels::ElementType::kBF16 : kernels::ElementType::kF32;
 }
 
 // Largest |code - zero_point| times largest |activation code - zero point|, times the inputs of a
@@ -159,7 +158,9 @@ std::size_t PackedMatrixSpec::group_width() const {
   return args.strategy == Strategy::kGroup ? args.group_size : std::max<std::size_t>(cols, 1);
 }
 
-std::size_t PackedMatrixSpec::groups() const { return kernels::ceil_div(cols, group_width()); }
+std::size_t PackedMatrixSpec::groups() const {
+  return kernels::ceil_div(cols, group_width());
+}
 
 std::uint64_t PackedMatrix::packed_bytes(const PackedMatrixSpec& spec) {
   return storage_layout(spec).total_bytes;
@@ -193,9 +194,9 @@ Result<PackedMatrix> PackedMatrix::pack(const PackedMatrixSpec& spec, const Pack
       Status status = source(row, row_buffer);
       if (status) status = check_row(spec, row, row_buffer);
       if (!status) return first_error.report(row, status.error());
-      kernels::pack_row(storage, row,
-                        {codes.data(), scales.data(),
-                         zero_points.empty() ? nullptr : zero_points.data()});
+      kernels::pack_row(
+          storage, row,
+          {codes.data(), scales.data(), zero_points.empty() ? nullptr : zero_points.data()});
     }
   });
   if (first_error.get()) return *first_error.get();
@@ -204,9 +205,9 @@ Result<PackedMatrix> PackedMatrix::pack(const PackedMatrixSpec& spec, const Pack
   PackedMatrix matrix;
   matrix.spec_ = spec;
   matrix.bytes_ = bytes;
-  matrix.view_ = kernels::PackedWeights{storage.codes,      storage.scales, storage.zeros,
-                                        storage.scale_type, spec.rows,      spec.cols,
-                                        spec.group_width()};
+  matrix.view_ =
+      kernels::PackedWeights{storage.codes, storage.scales, storage.zeros,     storage.scale_type,
+                             spec.rows,     spec.cols,      spec.group_width()};
   return matrix;
 }
 
