@@ -1,0 +1,97 @@
+#include "ops/activations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/quantize_activations/dispatch.h"
+
+namespace fptq::ops {
+namespace {
+
+constexpr std::size_t kLineBytes = 64;
+
+// Bytes between rows of codes. A multiple of 1 KiB would send the rows of a tile to the same few
+// cache sets.
+std::size_t code_stride(std::size_t cols) {
+  const std::size_t stride = kernels::ceil_div(cols, kLineBytes) * kLineBytes;
+  return stride % 1024 == 0 ? stride + kLineBytes : stride;
+}
+
+// Memory that starts on a cache line and grows only.
+class LineBuffer {
+ public:
+  std::int8_t* reserve(std::size_t size_bytes) {
+    if (bytes_.size() < size_bytes + kLineBytes) bytes_.resize(size_bytes + kLineBytes);
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
+    return bytes_.data() + (kLineBytes - address % kLineBytes) % kLineBytes;
+  }
+
+ private:
+  std::vector<std::int8_t> bytes_;
+};
+
+}  // namespace
+
+struct LinearInput::Form {
+  kernels::ActivationGrid grid;
+  LineBuffer codes;
+  std::vector<std::int16_t> pair_sums;
+  std::vector<float> scales;
+  std::vector<std::int32_t> zero_points;
+  kernels::QuantizedActivations view{};
+};
+
+LinearInput::LinearInput() = default;
+LinearInput::LinearInput(const float* values, std::size_t rows, std::size_t cols)
+    : values_(values), rows_(rows), cols_(cols) {}
+LinearInput::LinearInput(LinearInput&&) noexcept = default;
+LinearInput& LinearInput::operator=(LinearInput&&) noexcept = default;
+LinearInput::~LinearInput() = default;
+
+void LinearInput::assign(const float* values, std::size_t rows, std::size_t cols) {
+  values_ = values;
+  rows_ = rows;
+  cols_ = cols;
+  valid_forms_ = 0;
+}
+
+const kernels::QuantizedActivations& LinearInput::quantized(const kernels::ActivationGrid& grid,
+                                                            Isa isa, ThreadPool& pool) {
+  for (std::size_t i = 0; i < valid_forms_; ++i) {
+    if (forms_[i]->grid == grid) return forms_[i]->view;
+  }
+  if (valid_forms_ == forms_.size()) forms_.push_back(std::make_unique<Form>());
+  Form& form = *forms_[valid_forms_++];
+  const std::size_t slabs = kernels::slab_count(cols_);
+  const std::size_t stride = code_stride(cols_);
+  form.grid = grid;
+  form.pair_sums.resize(rows_ * slabs * 2);
+  form.scales.resize(rows_);
+  form.zero_points.resize(rows_);
+  std::int8_t* codes = form.codes.reserve(rows_ * stride);
+  const bool has_zero_points = !(grid.symmetric && (grid.dynamic || grid.static_zero_point == 0));
+  form.view = kernels::QuantizedActivations{codes,
+                                            form.pair_sums.data(),
+                                            form.scales.data(),
+                                            has_zero_points ? form.zero_points.data() : nullptr,
+                                            rows_,
+                                            stride};
+
+  const auto run = select_variant(kernels::quantize_activations_variants(), isa).run;
+  // Some 16 K elements are worth waking a thread for.
+  const std::size_t grain = std::max<std::size_t>(1, (std::size_t{1} << 14) / (cols_ + 1));
+  pool.parallel_for(rows_, grain, [&](std::size_t begin, std::size_t end) {
+    run({.x = values_ + begin * cols_,
+         .rows = end - begin,
+         .cols = cols_,
+         .grid = grid,
+         .codes = codes + begin * stride,
+         .stride = stride,
+         .pair_sums = form.pair_sums.data() + begin * slabs * 2,
+         .scales = form.scales.data() + begin,
+         .zero_points = form.zero_points.data() + begin});
+  });
+  return form.view;
+}
+
+}  // namespace fptq::ops
