@@ -2,93 +2,108 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 
 namespace fptq::algo {
 namespace {
 
-// Independent partial results, so that the loops below have no chain of dependent operations and
-// map to vector registers of every width.
-constexpr std::size_t kLanes = 16;
-constexpr std::size_t kErrorLanes = 8;
+// Four values at once: what the smallest vector unit of both x86-64 and Arm holds. The lanes are
+// spelled out, so that partial sums have the same order everywhere.
+constexpr std::size_t kLanes = 4;
+using FloatLanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+using IntLanes = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
+using CodeLanes = std::int8_t __attribute__((vector_size(kLanes)));
 
 // Adding it to |x| <= 2^22 leaves x, rounded to nearest with ties to even, in the low mantissa
 // bits: its unit in the last place is 1. Only a compiler that reorders float operations could
 // break this, and -ffp-contract=off without -ffast-math forbids it.
 constexpr float kRoundingMagic = 0x1.8p23f;
 
-struct Range {
-  float smallest;
-  float largest;
-};
-
-// The range of the values and 0. Minimum and maximum do not depend on the order.
-Range range_with_zero(const float* values, std::size_t count) {
-  std::array<float, kLanes> smallest{};
-  std::array<float, kLanes> largest{};
+// Calls body(i, n, lanes) for i = 0, 4, 8, ... with lanes[j] = values[i + j] for j < n and 0
+// for the rest of the last, shorter piece.
+template <typename Body>
+void for_each_lanes(const float* values, std::size_t count, const Body& body) {
   std::size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const float value = values[i + lane];
-      smallest[lane] = value < smallest[lane] ? value : smallest[lane];
-      largest[lane] = value > largest[lane] ? value : largest[lane];
-    }
+    FloatLanes lanes;
+    std::memcpy(&lanes, values + i, sizeof(lanes));
+    body(i, kLanes, lanes);
   }
-  for (std::size_t lane = 0; i < count; ++i, ++lane) {
-    smallest[lane] = std::min(smallest[lane], values[i]);
-    largest[lane] = std::max(largest[lane], values[i]);
-  }
-  return Range{*std::min_element(smallest.begin(), smallest.end()),
-               *std::max_element(largest.begin(), largest.end())};
+  if (i == count) return;
+  FloatLanes lanes{};
+  std::memcpy(&lanes, values + i, (count - i) * sizeof(float));
+  body(i, count - i, lanes);
 }
 
-// codes[i] = round(values[i] / scale + zero_point), clamped: quantize_value() in a loop.
-void round_values(const float* values, std::size_t count, const Grid& grid, int num_bits,
-                  std::int8_t* codes) {
-  const auto lowest = static_cast<float>(lowest_code(num_bits));
-  const auto highest = static_cast<float>(highest_code(num_bits));
-  const auto zero_point = static_cast<float>(grid.zero_point);
-  const auto magic_bits = std::bit_cast<std::int32_t>(kRoundingMagic);
+float sum(const FloatLanes& lanes) {
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+float smallest(const FloatLanes& lanes) {
+  return std::min(std::min(lanes[0], lanes[1]), std::min(lanes[2], lanes[3]));
+}
+float largest(const FloatLanes& lanes) {
+  return std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3]));
+}
+
+// {smallest, largest} of the values and 0. Neither depends on the order.
+std::array<float, 2> range_with_zero(const float* values, std::size_t count) {
+  FloatLanes low{};
+  FloatLanes high{};
+  for_each_lanes(values, count, [&](std::size_t, std::size_t, const FloatLanes& lanes) {
+    low = lanes < low ? lanes : low;
+    high = lanes > high ? lanes : high;
+  });
+  return {smallest(low), largest(high)};
+}
+
+// The error in weight units, taken one weight after the other.
+RoundingError measure(const float* values, std::size_t count, const Grid& grid,
+                      const std::int8_t* codes) {
+  RoundingError error;
   for (std::size_t i = 0; i < count; ++i) {
-    float position = values[i] / grid.scale + zero_point;
-    position = position < lowest ? lowest : position;
-    position = position > highest ? highest : position;
-    codes[i] = static_cast<std::int8_t>(std::bit_cast<std::int32_t>(position + kRoundingMagic) -
-                                        magic_bits);
+    const auto weight = static_cast<double>(values[i]);
+    const double difference = weight - static_cast<double>(dequantize_value(codes[i], grid));
+    error.add({difference * difference, weight * weight, std::abs(difference)});
   }
+  return error;
 }
 
-struct ErrorLanes {
-  std::array<double, kErrorLanes> squared_error{};
-  std::array<double, kErrorLanes> squared_weight{};
-  std::array<double, kErrorLanes> largest_error{};
-
-  void add(double weight, double kept, std::size_t lane) {
-    const double error = weight - kept;
-    const double size = error < 0 ? -error : error;
-    squared_error[lane] += error * error;
-    squared_weight[lane] += weight * weight;
-    largest_error[lane] = size > largest_error[lane] ? size : largest_error[lane];
-  }
-};
-
-void measure(const float* values, const std::int8_t* codes, std::size_t count, const Grid& grid,
-             ErrorLanes& lanes) {
-  const auto kept = [&](std::size_t i) {
-    return static_cast<double>(static_cast<float>(codes[i] - grid.zero_point) * grid.scale);
-  };
-  std::size_t i = 0;
-  for (; i + kErrorLanes <= count; i += kErrorLanes) {
-    for (std::size_t lane = 0; lane < kErrorLanes; ++lane) {
-      lanes.add(static_cast<double>(values[i + lane]), kept(i + lane), lane);
-    }
-  }
-  for (std::size_t lane = 0; i < count; ++i, ++lane) {
-    lanes.add(static_cast<double>(values[i]), kept(i), lane);
-  }
+// codes[i] = round(values[i] / scale + zero_point), clamped: quantize_value() in lanes.
+// The error is measured in steps of the grid, where it costs two operations per weight, and is
+// exact to about 2^-24 * 2^num_bits steps.
+RoundingError round_values(const float* values, std::size_t count, const Grid& grid, int num_bits,
+                           std::int8_t* codes) {
+  const FloatLanes lowest = FloatLanes{} + static_cast<float>(lowest_code(num_bits));
+  const FloatLanes highest = FloatLanes{} + static_cast<float>(highest_code(num_bits));
+  const auto zero_point = static_cast<float>(grid.zero_point);
+  FloatLanes squared_error{};
+  FloatLanes squared_weight{};
+  FloatLanes largest_error{};
+  for_each_lanes(values, count, [&](std::size_t i, std::size_t n, const FloatLanes& lanes) {
+    const FloatLanes steps = lanes / grid.scale;
+    const FloatLanes position = steps + zero_point;
+    FloatLanes clamped = position < lowest ? lowest : position;
+    clamped = clamped > highest ? highest : clamped;
+    const FloatLanes rounded = (clamped + kRoundingMagic) - kRoundingMagic;
+    const CodeLanes narrow =
+        __builtin_convertvector(__builtin_convertvector(rounded, IntLanes), CodeLanes);
+    std::memcpy(codes + i, &narrow, n);
+    const FloatLanes error = position - rounded;
+    const FloatLanes size = error < 0.0f ? -error : error;
+    squared_error += error * error;
+    squared_weight += steps * steps;
+    largest_error = size > largest_error ? size : largest_error;
+  });
+  const auto weight_steps = static_cast<double>(sum(squared_weight));
+  // A range beyond what the scale's type can hold: steps overflow float32.
+  if (!std::isfinite(weight_steps)) return measure(values, count, grid, codes);
+  const auto scale = static_cast<double>(grid.scale);
+  return RoundingError{static_cast<double>(sum(squared_error)) * scale * scale,
+                       weight_steps * scale * scale,
+                       static_cast<double>(largest(largest_error)) * scale};
 }
 
 }  // namespace
@@ -139,25 +154,20 @@ RoundingError round_row_to_nearest(std::span<const float> weights, std::size_t r
   const QuantArgs& args = matrix.args;
   const std::size_t width = matrix.group_width();
   const std::size_t groups = matrix.groups();
-  ErrorLanes lanes;
+  RoundingError error;
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t begin = group * width;
     const std::size_t count = std::min(width, matrix.cols - begin);
     const float* values = weights.data() + begin;
-    const Range range = range_with_zero(values, count);
-    const std::array<float, 2> ends = {range.smallest, range.largest};
-    const Grid grid = minmax_grid(ends, args.num_bits, args.symmetric, matrix.scale_dtype);
+    // The grid of a group depends on its range only.
+    const Grid grid = minmax_grid(range_with_zero(values, count), args.num_bits, args.symmetric,
+                                  matrix.scale_dtype);
     matrix.scales[row * groups + group] = grid.scale;
     if (!args.symmetric) {
       matrix.zero_points[row * groups + group] = static_cast<std::int8_t>(grid.zero_point);
     }
-    std::int8_t* codes = matrix.codes.data() + row * matrix.cols + begin;
-    round_values(values, count, grid, args.num_bits, codes);
-    measure(values, codes, count, grid, lanes);
-  }
-  RoundingError error;
-  for (std::size_t lane = 0; lane < kErrorLanes; ++lane) {
-    error.add({lanes.squared_error[lane], lanes.squared_weight[lane], lanes.largest_error[lane]});
+    error.add(round_values(values, count, grid, args.num_bits,
+                           matrix.codes.data() + row * matrix.cols + begin));
   }
   return error;
 }

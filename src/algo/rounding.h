@@ -28,8 +28,8 @@ enum class Rounding : std::uint8_t { kNearest };
 // yet, kInvalidArgument for others; both list what there is.
 [[nodiscard]] Result<Rounding> parse_rounding(std::string_view name);
 
-// What rounding did to the weights. Sums are taken in double over fixed lanes, so that they do
-// not depend on the number of threads.
+// What rounding did to the weights, in an order of summation that is the same on every machine
+// and for every number of threads. Good to some 1e-5 relative: a diagnostic.
 struct RoundingError {
   double squared_error = 0;   // sum of (w - w')^2, w' the dequantized weight
   double squared_weight = 0;  // sum of w^2
