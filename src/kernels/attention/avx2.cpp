@@ -1,0 +1,13 @@
+// AVX2 variant.
+
+#include "kernels/simd/vec_avx2.h"
+// The body is written over the Vec that the line above defines.
+#include "kernels/attention/body.h"
+
+namespace fptq::kernels {
+
+void attention_avx2(const AttentionArgs& args) {
+  attention_body(args);
+}
+
+}  // namespace fptq::kernels
