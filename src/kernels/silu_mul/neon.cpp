@@ -1,0 +1,13 @@
+// NEON variant.
+
+#include "kernels/simd/vec_neon.h"
+// The body is written over the Vec that the line above defines.
+#include "kernels/silu_mul/body.h"
+
+namespace fptq::kernels {
+
+void silu_mul_neon(const SiluMulArgs& args) {
+  silu_mul_body(args);
+}
+
+}  // namespace fptq::kernels

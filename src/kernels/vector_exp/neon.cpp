@@ -1,0 +1,13 @@
+// NEON variant.
+
+#include "kernels/simd/vec_neon.h"
+// The body is written over the Vec that the line above defines.
+#include "kernels/vector_exp/body.h"
+
+namespace fptq::kernels {
+
+void vector_exp_neon(const VectorExpArgs& args) {
+  vector_exp_body(args);
+}
+
+}  // namespace fptq::kernels
