@@ -20,7 +20,7 @@ struct GgufVocabulary {
   std::string pre;                        // tokenizer.ggml.pre: names the pre-tokenizer of "gpt2"
   std::vector<std::string> tokens;        // tokenizer.ggml.tokens: text by id
   std::vector<float> scores;              // tokenizer.ggml.scores: as many, or none
-  std::vector<std::int32_t> token_types;  // tokenizer.ggml.token_type: as many, or none
+  std::vector<std::int32_t> token_types;  // tokenizer.ggml.token_type (spm_merges.h)
   std::vector<std::string> merges;        // tokenizer.ggml.merges: "left right", best first
   std::optional<std::int64_t> bos_id;     // tokenizer.ggml.bos_token_id
   std::optional<std::int64_t> eos_id;     // tokenizer.ggml.eos_token_id
