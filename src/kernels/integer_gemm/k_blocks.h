@@ -1,0 +1,57 @@
+// How the reduction axis is cut into blocks that stay in cache.
+
+#pragma once
+
+#include "kernels/integer_gemm/layout.h"
+
+namespace fptq::kernels {
+namespace {
+
+// Consecutive slabs: whole groups, or a part of one group.
+struct KBlock {
+  std::size_t slab_begin;
+  std::size_t slabs;
+  std::size_t group_begin;
+  std::size_t groups;       // 1 where the block is a part of a group
+  std::size_t group_slabs;  // slabs of each group within this block; the last may have fewer
+  bool continues;           // the group began in an earlier block
+  bool unfinished;          // the group goes on in the next block
+};
+
+// Walks the blocks of a matrix whose groups are whole slabs.
+class KBlocks {
+ public:
+  KBlocks(std::size_t cols, std::size_t group_width, std::size_t max_slabs)
+      : slabs_(slab_count(cols)),
+        group_slabs_(group_width >= cols ? slabs_ : group_width / kSlabCols),
+        max_slabs_(max_slabs) {}
+
+  // The block that begins at slab_begin, which is 0 or the end of the previous block.
+  [[nodiscard]] KBlock at(std::size_t slab_begin) const {
+    const std::size_t rest = slabs_ - slab_begin;
+    KBlock block{slab_begin, rest, slab_begin / group_slabs_, 1, group_slabs_, false, false};
+    if (group_slabs_ <= max_slabs_) {
+      const std::size_t whole = max_slabs_ / group_slabs_ * group_slabs_;
+      block.slabs = rest < whole ? rest : whole;
+      block.groups = ceil_div(block.slabs, group_slabs_);
+      return block;
+    }
+    const std::size_t in_group = slab_begin % group_slabs_;
+    const std::size_t group_rest = group_slabs_ - in_group < rest ? group_slabs_ - in_group : rest;
+    block.slabs = group_rest < max_slabs_ ? group_rest : max_slabs_;
+    block.group_slabs = block.slabs;
+    block.continues = in_group != 0;
+    block.unfinished = block.slabs < group_rest;
+    return block;
+  }
+
+  [[nodiscard]] std::size_t slabs() const { return slabs_; }
+
+ private:
+  std::size_t slabs_;
+  std::size_t group_slabs_;
+  std::size_t max_slabs_;
+};
+
+}  // namespace
+}  // namespace fptq::kernels
