@@ -1,0 +1,155 @@
+#include "quantize/recipe.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include "base/file.h"
+#include "quantize/recipe_fields.h"
+
+namespace fptq::quantize {
+namespace {
+
+constexpr std::array<std::string_view, 2> kOffered = {"rtn", "int8"};
+constexpr std::array<std::string_view, 3> kPlanned = {"fptq", "nf4", "fptq-paper"};
+
+bool contains(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Patterns are printable ASCII (LayerPattern), names are checked: a single-quoted YAML string
+// holds them with nothing to escape but the quote.
+std::string single_quoted(std::string_view text) {
+  std::string result = "'";
+  for (const char c : text) {
+    if (c == '\'') result += '\'';
+    result += c;
+  }
+  return result + "'";
+}
+
+}  // namespace
+
+std::span<const std::string_view> builtin_recipe_names() {
+  return kOffered;
+}
+
+Result<Recipe> builtin_recipe(std::string_view name) {
+  const QuantArgs w8c = int_weights(8, Strategy::kChannel, 0, true);
+  const QuantArgs w4g32 = int_weights(4, Strategy::kGroup, 32, false);
+  if (!contains(kOffered, name)) {
+    const std::string offered = "this version offers " + listed(kOffered) + " and YAML files";
+    if (contains(kPlanned, name)) return unsupported("recipe " + in_quotes(name) + ": " + offered);
+    return invalid("recipe " + in_quotes(name) + ": not known; " + offered);
+  }
+  Recipe recipe;
+  recipe.name = name;
+  recipe.linears.scheme = Scheme{name == "rtn" ? w4g32 : w8c, a8_dynamic_per_token()};
+  recipe.embedding.scheme = Scheme{w8c, std::nullopt};
+  recipe.classifier.scheme = Scheme{w8c, a8_dynamic_per_token()};
+  return recipe;
+}
+
+std::string print_recipe(const Recipe& recipe) {
+  const auto& weights = recipe.linears.scheme.weights;
+  std::string text = "name: " + recipe.name + "\n";
+  text += "weights: " + weights_text(recipe.linears) + "\n";
+  if (weights) text += std::string("symmetric: ") + (weights->symmetric ? "true" : "false") + "\n";
+  text += "activations: " + activations_text(recipe.linears.scheme.activations) + "\n";
+  text += "embed: " + weights_text(recipe.embedding) + symmetry_text(recipe.embedding) + "\n";
+  text += "head: " + layer_choice_text(recipe.classifier) + "\n";
+  text += "rounding: " + std::string(algo::rounding_name(recipe.rounding)) + "\n";
+  text += "scale_dtype: " +
+          std::string(recipe.scale_dtype ? float_type_name(*recipe.scale_dtype) : "auto") + "\n";
+  text += "seed: " + std::to_string(recipe.seed) + "\n";
+  if (recipe.overrides.empty()) return text + "overrides: []\n";
+  text += "overrides:\n";
+  for (const LayerOverride& layer : recipe.overrides) {
+    text += "  - match: " + single_quoted(layer.pattern) + "\n";
+    text += "    scheme: " + layer_choice_text(layer.choice) + "\n";
+  }
+  return text;
+}
+
+Result<Recipe> load_recipe(const std::string& name_or_path) {
+  if (contains(kOffered, name_or_path) || contains(kPlanned, name_or_path)) {
+    return builtin_recipe(name_or_path);
+  }
+  std::error_code failure;
+  if (!std::filesystem::exists(name_or_path, failure)) {
+    return Error{Error::Kind::kNotFound, "recipe " + in_quotes(name_or_path) +
+                                             ": neither a file nor one of " + listed(kOffered)};
+  }
+  FPTQ_TRY(const std::string yaml, read_text_file(name_or_path, std::uint64_t{1} << 20));
+  return parse_recipe(yaml, name_or_path);
+}
+
+Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) {
+  const auto in_flag = [](const char* flag, const Error& error) {
+    return with_context(error, flag);
+  };
+  std::optional<QuantArgs> activations = recipe.linears.scheme.activations;
+  if (overrides.activations) {
+    const auto parsed = parse_activations(*overrides.activations);
+    if (!parsed) return in_flag("--activations", parsed.error());
+    // Layers that differ from the recipe's rule on purpose stay as they are.
+    const auto replace = [&](LayerChoice& choice) {
+      if (choice.scheme.weights && choice.scheme.activations == activations) {
+        choice.scheme.activations = *parsed;
+      }
+    };
+    for (LayerOverride& layer : recipe.overrides) replace(layer.choice);
+    replace(recipe.classifier);
+    replace(recipe.linears);
+    activations = *parsed;
+  }
+  if (overrides.weights) {
+    auto parsed = parse_weights(*overrides.weights, activations);
+    if (!parsed) return in_flag("--weights", parsed.error());
+    recipe.linears = *std::move(parsed);
+  }
+  if (overrides.symmetric) {
+    if (!recipe.linears.scheme.weights) {
+      return invalid("--symmetric, --asymmetric: the weights are not quantized");
+    }
+    recipe.linears.scheme.weights->symmetric = *overrides.symmetric;
+  }
+  if (overrides.embed) {
+    auto parsed = parse_layer_choice(*overrides.embed, std::nullopt);
+    if (!parsed) return in_flag("--embed", parsed.error());
+    recipe.embedding = *std::move(parsed);
+    recipe.embedding.scheme.activations.reset();
+  }
+  if (overrides.head) {
+    auto parsed = parse_layer_choice(*overrides.head, activations);
+    if (!parsed) return in_flag("--head", parsed.error());
+    recipe.classifier = *std::move(parsed);
+  }
+  if (overrides.rounding) {
+    const auto parsed = algo::parse_rounding(*overrides.rounding);
+    if (!parsed) return in_flag("--rounding", parsed.error());
+    recipe.rounding = *parsed;
+  }
+  if (overrides.scale_dtype) {
+    const auto parsed = parse_scale_dtype(*overrides.scale_dtype);
+    if (!parsed) return in_flag("--scale-dtype", parsed.error());
+    recipe.scale_dtype = *parsed;
+  }
+  if (overrides.seed) recipe.seed = *overrides.seed;
+  std::vector<LayerOverride> layers;
+  for (const std::string& text : overrides.overrides) {
+    const std::size_t equals = text.rfind('=');
+    if (equals == std::string::npos) {
+      return invalid("--override " + in_quotes(text) + ": expected REGEX=SCHEME");
+    }
+    auto made = make_override(std::string_view(text).substr(0, equals),
+                              std::string_view(text).substr(equals + 1), activations);
+    if (!made) return in_flag("--override", made.error());
+    layers.push_back(*std::move(made));
+  }
+  recipe.overrides.insert(recipe.overrides.begin(), layers.begin(), layers.end());
+  return recipe;
+}
+
+}  // namespace fptq::quantize

@@ -1,0 +1,95 @@
+// A recipe: everything that decides what quantizing does to a checkpoint.
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "algo/rounding.h"
+#include "base/result.h"
+#include "numeric/scheme.h"
+
+namespace fptq::quantize {
+
+// What becomes of the weight of one layer: quantized by `scheme`, or kept in floating point.
+struct LayerChoice {
+  Scheme scheme;              // without weights: kept in floating point
+  std::optional<DType> cast;  // kept as this type; absent: as in the source
+
+  bool operator==(const LayerChoice&) const = default;
+};
+
+// "w4g32-asym-a8t", "bf16", "keep": what parse_layer_choice() reads.
+[[nodiscard]] std::string layer_choice_text(const LayerChoice& choice);
+
+// A scheme's short name (parse_scheme), or bf16, f16, f32, keep. Where the name does not say what
+// the activations become, they become `activations`; "-a8t" takes its symmetry from them.
+// Errors: kInvalidArgument; kUnsupported for schemes that this version cannot write.
+[[nodiscard]] Result<LayerChoice> parse_layer_choice(std::string_view text,
+                                                     const std::optional<QuantArgs>& activations);
+
+// Layers whose name matches get a choice of their own.
+struct LayerOverride {
+  std::string pattern;  // ECMAScript, searched for in "model.layers.0.mlp.down_proj"
+  LayerChoice choice;
+
+  bool operator==(const LayerOverride&) const = default;
+};
+
+struct Recipe {
+  std::string name;        // "rtn", or what the file says
+  LayerChoice linears;     // projections of attention and MLP
+  LayerChoice embedding;   // without activations: a lookup has none
+  LayerChoice classifier;  // lm_head
+  algo::Rounding rounding = algo::Rounding::kNearest;
+  std::optional<DType> scale_dtype;  // absent: BF16 for BF16 weights, else F16
+  std::uint64_t seed = 0;
+  std::vector<LayerOverride> overrides;  // the first that matches decides
+
+  bool operator==(const Recipe&) const = default;
+};
+
+// What flags change. Text is as the user typed it; absent means: as in the recipe.
+struct RecipeOverrides {
+  std::optional<std::string> weights;      // w4g32, w4g64, w4g128, w4c, w8c, ...
+  std::optional<bool> symmetric;           // of the weights of linears
+  std::optional<std::string> activations;  // a8t, a8t-asym, a16; of everything but the embedding
+  std::optional<std::string> embed;        // w8c, bf16, f16, f32, keep
+  std::optional<std::string> head;         // the same, and w4g32 ...
+  std::optional<std::string> rounding;     // rtn
+  std::optional<std::string> scale_dtype;  // auto, f16, bf16, f32
+  std::optional<std::uint64_t> seed;
+  std::vector<std::string> overrides;  // "REGEX=SCHEME", tried before the recipe's own
+};
+
+// Names of the recipes that this version offers.
+[[nodiscard]] std::span<const std::string_view> builtin_recipe_names();
+
+// rtn   W4 in groups of 32 with zero points, A8 per token, embedding and classifier W8 per
+//       channel, rounded to nearest
+// int8  W8 per channel everywhere, A8 per token
+// Errors: kUnsupported for fptq, nf4 and fptq-paper, which this version does not offer yet;
+// kInvalidArgument for other names.
+[[nodiscard]] Result<Recipe> builtin_recipe(std::string_view name);
+
+// Reads a recipe in YAML: one mapping with the keys that print_recipe() writes, of which only
+// `weights` is required; the others are rtn's where absent. `where` begins every message.
+// Errors: kFormat with line and column: not YAML, unknown or repeated keys, anchors and aliases,
+// too long or too deep; and parse_layer_choice()'s.
+[[nodiscard]] Result<Recipe> parse_recipe(std::string_view yaml, const std::string& where);
+
+// The recipe as YAML. parse_recipe(print_recipe(r)) == r, and prints the same bytes again.
+[[nodiscard]] std::string print_recipe(const Recipe& recipe);
+
+// A built-in recipe's name, or the path of a YAML file.
+[[nodiscard]] Result<Recipe> load_recipe(const std::string& name_or_path);
+
+// Errors: those of the parsers above, with the flag's name in front.
+[[nodiscard]] Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides);
+
+}  // namespace fptq::quantize

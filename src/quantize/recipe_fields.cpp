@@ -1,0 +1,129 @@
+#include "quantize/recipe_fields.h"
+
+#include <array>
+#include <utility>
+
+#include "quantize/layer_pattern.h"
+
+namespace fptq::quantize {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, DType>, 3> kFloatTypes = {{
+    {"bf16", DType::kBF16},
+    {"f16", DType::kF16},
+    {"f32", DType::kF32},
+}};
+
+std::optional<DType> parse_float_type(std::string_view name) {
+  for (const auto& [type_name, type] : kFloatTypes) {
+    if (type_name == name) return type;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Error invalid(const std::string& message) {
+  return Error{Error::Kind::kInvalidArgument, message};
+}
+
+Error unsupported(const std::string& message) {
+  return Error{Error::Kind::kUnsupported, message};
+}
+
+std::string in_quotes(std::string_view text) {
+  return "\"" + std::string(text.substr(0, 80)) + "\"";
+}
+
+std::string listed(std::span<const std::string_view> names) {
+  std::string text;
+  for (const std::string_view name : names) {
+    text += (text.empty() ? "" : ", ") + std::string(name);
+  }
+  return text;
+}
+
+std::string_view float_type_name(DType dtype) {
+  for (const auto& [name, type] : kFloatTypes) {
+    if (type == dtype) return name;
+  }
+  return "f32";
+}
+
+std::string activations_text(const std::optional<QuantArgs>& activations) {
+  if (!activations) return "a16";
+  return activations->symmetric ? "a8t" : "a8t-asym";
+}
+
+Result<std::optional<QuantArgs>> parse_activations(std::string_view text) {
+  if (text == "a16") return std::optional<QuantArgs>();
+  if (text == "a8t") return std::optional(a8_dynamic_per_token());
+  if (text == "a8t-asym") return std::optional(a8_dynamic_per_token(false));
+  if (text == "a8s") {
+    return unsupported(
+        "activations \"a8s\": static ranges need calibration, which this version does not offer "
+        "yet. Use a8t");
+  }
+  return invalid("activations " + in_quotes(text) + ": expected a8t, a8t-asym or a16");
+}
+
+std::string weights_text(const LayerChoice& choice) {
+  if (choice.scheme.weights) return scheme_name(Scheme{choice.scheme.weights, std::nullopt});
+  return choice.cast ? std::string(float_type_name(*choice.cast)) : "keep";
+}
+
+std::string symmetry_text(const LayerChoice& choice) {
+  if (!choice.scheme.weights) return "";
+  return choice.scheme.weights->symmetric ? "-sym" : "-asym";
+}
+
+Result<LayerChoice> parse_weights(std::string_view text,
+                                  const std::optional<QuantArgs>& activations) {
+  if (text.find("-a8") != std::string_view::npos || text.find("-a16") != std::string_view::npos) {
+    return invalid("weights " + in_quotes(text) +
+                   ": expected a scheme of weights alone. Activations have a setting of their own");
+  }
+  return parse_layer_choice(text, activations);
+}
+
+Result<std::optional<DType>> parse_scale_dtype(std::string_view text) {
+  if (text == "auto") return std::optional<DType>();
+  if (const auto dtype = parse_float_type(text)) return dtype;
+  return invalid("scale_dtype " + in_quotes(text) + ": expected auto, bf16, f16 or f32");
+}
+
+Result<LayerOverride> make_override(std::string_view pattern, std::string_view scheme,
+                                    const std::optional<QuantArgs>& activations) {
+  FPTQ_TRY(const LayerPattern checked, LayerPattern::compile(pattern));
+  FPTQ_TRY(LayerChoice choice, parse_layer_choice(scheme, activations));
+  return LayerOverride{std::string(pattern), std::move(choice)};
+}
+
+std::string layer_choice_text(const LayerChoice& choice) {
+  const auto& weights = choice.scheme.weights;
+  std::string text = weights_text(choice) + symmetry_text(choice);
+  if (!weights) return text;
+  return text + (choice.scheme.activations ? "-a8t" : "-a16");
+}
+
+Result<LayerChoice> parse_layer_choice(std::string_view text,
+                                       const std::optional<QuantArgs>& activations) {
+  FPTQ_TRY(Scheme scheme, parse_scheme(text));
+  if (!scheme.weights) return LayerChoice{Scheme{}, parse_float_type(text)};
+  if (scheme.weights->type != CodeType::kInt) {
+    return unsupported("scheme " + in_quotes(text) +
+                       ": this version quantizes to integers of 4 or 8 bits only");
+  }
+  if (scheme.activations && !scheme.activations->dynamic) {
+    return unsupported("scheme " + in_quotes(text) +
+                       ": static ranges need calibration, which this version does not offer yet. "
+                       "Use a8t");
+  }
+  if (!scheme.activations && text.find("-a16") == std::string_view::npos) {
+    scheme.activations = activations;
+  }
+  if (scheme.activations && activations) scheme.activations = activations;
+  return LayerChoice{scheme, std::nullopt};
+}
+
+}  // namespace fptq::quantize

@@ -1,0 +1,196 @@
+#include "quantize/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace fptq::quantize {
+namespace {
+
+Recipe builtin(std::string_view name) {
+  auto recipe = builtin_recipe(name);
+  EXPECT_TRUE(recipe);
+  return *std::move(recipe);
+}
+
+std::string message_of(const std::string& yaml) {
+  const auto recipe = parse_recipe(yaml, "r.yaml");
+  return recipe ? "accepted" : recipe.error().message;
+}
+
+TEST(BuiltinRecipe, RtnIsFourBitsInGroupsOf32WithEightBitActivations) {
+  const Recipe recipe = builtin("rtn");
+  EXPECT_EQ(describe_scheme(recipe.linears.scheme),
+            "w4g32-a8t (weights asymmetric, activations symmetric)");
+  EXPECT_EQ(describe_scheme(recipe.embedding.scheme), "w8c (weights symmetric)");
+  EXPECT_EQ(describe_scheme(recipe.classifier.scheme),
+            "w8c-a8t (weights symmetric, activations symmetric)");
+}
+
+TEST(BuiltinRecipe, Int8IsEightBitsPerChannelEverywhere) {
+  const Recipe recipe = builtin("int8");
+  EXPECT_EQ(scheme_name(recipe.linears.scheme), "w8c-a8t");
+  EXPECT_EQ(recipe.linears, recipe.classifier);
+  EXPECT_EQ(scheme_name(recipe.embedding.scheme), "w8c");
+}
+
+TEST(BuiltinRecipe, SaysWhichRecipesAreNotOfferedYet) {
+  for (const char* name : {"fptq", "nf4", "fptq-paper"}) {
+    const auto recipe = builtin_recipe(name);
+    ASSERT_FALSE(recipe);
+    EXPECT_EQ(recipe.error().kind, Error::Kind::kUnsupported);
+    EXPECT_EQ(recipe.error().message,
+              "recipe \"" + std::string(name) + "\": this version offers rtn, int8 and YAML files");
+  }
+}
+
+TEST(BuiltinRecipe, RejectsUnknownNames) {
+  const auto recipe = builtin_recipe("best");
+  ASSERT_FALSE(recipe);
+  EXPECT_EQ(recipe.error().kind, Error::Kind::kInvalidArgument);
+  EXPECT_EQ(recipe.error().message,
+            "recipe \"best\": not known; this version offers rtn, int8 and YAML files");
+}
+
+TEST(PrintRecipe, ShowsEverySetting) {
+  RecipeOverrides flags;
+  flags.overrides = {R"(layers\.0\..*it's=w8c)"};
+  const auto recipe = apply_overrides(builtin("rtn"), flags);
+  ASSERT_TRUE(recipe);
+  EXPECT_EQ(print_recipe(*recipe),
+            "name: rtn\n"
+            "weights: w4g32\n"
+            "symmetric: false\n"
+            "activations: a8t\n"
+            "embed: w8c-sym\n"
+            "head: w8c-sym-a8t\n"
+            "rounding: rtn\n"
+            "scale_dtype: auto\n"
+            "seed: 0\n"
+            "overrides:\n"
+            "  - match: 'layers\\.0\\..*it''s'\n"
+            "    scheme: w8c-sym-a8t\n");
+}
+
+TEST(PrintRecipe, IsReadBackAsTheSameRecipe) {
+  RecipeOverrides flags;
+  flags.weights = "w4g128";
+  flags.symmetric = true;
+  flags.activations = "a8t-asym";
+  flags.embed = "bf16";
+  flags.head = "w4g64-a16";
+  flags.scale_dtype = "f32";
+  flags.seed = 18446744073709551615ULL;
+  flags.overrides = {"up_proj=keep", "o_proj=w8g64", "q_proj=f16", "=x=w4c-sym"};
+  const auto changed = apply_overrides(builtin("int8"), flags);
+  ASSERT_TRUE(changed) << changed.error().message;
+  for (const Recipe& recipe : {builtin("rtn"), builtin("int8"), *changed}) {
+    const std::string yaml = print_recipe(recipe);
+    const auto again = parse_recipe(yaml, "r.yaml");
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(*again, recipe);
+    EXPECT_EQ(print_recipe(*again), yaml);
+  }
+}
+
+TEST(ParseRecipe, TakesWhatIsNotSaidFromRtn) {
+  const auto recipe = parse_recipe("weights: w4g64\n", "r.yaml");
+  ASSERT_TRUE(recipe);
+  Recipe expected = builtin("rtn");
+  expected.name = "custom";
+  expected.linears.scheme.weights->group_size = 64;
+  EXPECT_EQ(*recipe, expected);
+}
+
+TEST(ParseRecipe, GivesTheClassifierTheActivationsOfTheRest) {
+  const auto recipe = parse_recipe("{weights: w8c, activations: a16}", "r.yaml");
+  ASSERT_TRUE(recipe);
+  EXPECT_EQ(recipe->classifier.scheme.activations, std::nullopt);
+  EXPECT_EQ(scheme_name(recipe->linears.scheme), "w8c");
+}
+
+TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
+  EXPECT_EQ(message_of("weights: w4g32\nwieghts: w8c\n"),
+            "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected name, weights, "
+            "symmetric, activations, embed, head, rounding, seed, scale_dtype, overrides");
+}
+
+TEST(ParseRecipe, RejectsWhatIsNotARecipe) {
+  EXPECT_EQ(message_of("[]").find("r.yaml: line 1, column 1: expected a mapping with the keys"),
+            0U);
+  EXPECT_EQ(message_of("name: x\n"),
+            "r.yaml: line 1, column 1: expected the key weights, for example w4g32");
+  EXPECT_EQ(message_of("weights: [w4g32]"),
+            "r.yaml: line 1, column 10: weights: expected a value, got sequence");
+  EXPECT_EQ(message_of("weights: w4g32\nseed: -1\n"),
+            "r.yaml: line 2, column 7: seed \"-1\": expected a number from 0 to 2^64 - 1");
+  EXPECT_EQ(message_of("weights: w4g32-asym\nsymmetric: true\n"),
+            "r.yaml: line 2, column 12: symmetric: contradicts the key weights");
+  EXPECT_EQ(message_of("weights: w4g32\nname: '../x'\n"),
+            "r.yaml: line 2, column 7: name \"../x\": expected at most 64 letters, digits, dots, "
+            "dashes and underscores");
+  EXPECT_EQ(message_of("weights: w4g32-a8t\n"),
+            "r.yaml: line 1, column 10: weights \"w4g32-a8t\": expected a scheme of weights alone. "
+            "Activations have a setting of their own");
+}
+
+TEST(ParseRecipe, RejectsOverridesThatAreIncomplete) {
+  EXPECT_EQ(
+      message_of("weights: w4g32\noverrides:\n  - match: a\n"),
+      "r.yaml: line 3, column 5: overrides: expected a mapping with the keys match and scheme");
+  EXPECT_EQ(message_of("weights: w4g32\noverrides:\n  - {match: a, scheme: w8c, x: 1}\n"),
+            "r.yaml: line 3, column 32: unknown key \"x\"; expected match, scheme");
+  EXPECT_EQ(message_of("weights: w4g32\noverrides: all\n"),
+            "r.yaml: line 2, column 12: overrides: expected a sequence, got value");
+  EXPECT_EQ(
+      message_of("weights: w4g32\noverrides: [7]\n"),
+      "r.yaml: line 2, column 13: overrides: expected a mapping with the keys match and scheme");
+}
+
+TEST(ParseRecipe, SaysWhatIsNotOfferedYet) {
+  const auto table = parse_recipe("weights: nf4\n", "r.yaml");
+  ASSERT_FALSE(table);
+  EXPECT_EQ(table.error().kind, Error::Kind::kUnsupported);
+  const auto calibrated = parse_recipe("{weights: w8c, activations: a8s}", "r.yaml");
+  ASSERT_FALSE(calibrated);
+  EXPECT_EQ(calibrated.error().kind, Error::Kind::kUnsupported);
+}
+
+TEST(ApplyOverrides, ChangesActivationsOfLayersThatFollowTheRule) {
+  RecipeOverrides layers;
+  layers.overrides = {"o_proj=w8c", "q_proj=w8c-a16"};
+  const auto recipe = apply_overrides(builtin("rtn"), layers);
+  ASSERT_TRUE(recipe);
+  RecipeOverrides flags;
+  flags.activations = "a8t-asym";
+  const auto changed = apply_overrides(*recipe, flags);
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(changed->linears.scheme.activations, a8_dynamic_per_token(false));
+  EXPECT_EQ(changed->classifier.scheme.activations, a8_dynamic_per_token(false));
+  EXPECT_EQ(changed->overrides[0].choice.scheme.activations, a8_dynamic_per_token(false));
+  EXPECT_EQ(changed->overrides[1].choice.scheme.activations, std::nullopt);
+  EXPECT_EQ(changed->embedding.scheme.activations, std::nullopt);
+}
+
+TEST(ApplyOverrides, PutsTheFlagBeforeTheMessage) {
+  RecipeOverrides flags;
+  flags.overrides = {"o_proj"};
+  const auto recipe = apply_overrides(builtin("rtn"), flags);
+  ASSERT_FALSE(recipe);
+  EXPECT_EQ(recipe.error().message, "--override \"o_proj\": expected REGEX=SCHEME");
+  flags = {};
+  flags.weights = "w3";
+  const auto weights = apply_overrides(builtin("rtn"), flags);
+  ASSERT_FALSE(weights);
+  EXPECT_EQ(weights.error().message.find("--weights: scheme \"w3\": \"w3\" is not understood"), 0U);
+}
+
+TEST(LoadRecipe, SaysThatThereIsNoSuchFile) {
+  const auto recipe = load_recipe("missing.yaml");
+  ASSERT_FALSE(recipe);
+  EXPECT_EQ(recipe.error().kind, Error::Kind::kNotFound);
+  EXPECT_EQ(recipe.error().message, "recipe \"missing.yaml\": neither a file nor one of rtn, int8");
+}
+
+}  // namespace
+}  // namespace fptq::quantize

@@ -1,0 +1,178 @@
+// Reading a recipe from YAML.
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "quantize/recipe.h"
+#include "quantize/recipe_fields.h"
+#include "quantize/yaml.h"
+
+namespace fptq::quantize {
+namespace {
+
+constexpr std::array<std::string_view, 10> kKeys = {
+    "name", "weights",  "symmetric", "activations", "embed",
+    "head", "rounding", "seed",      "scale_dtype", "overrides"};
+
+bool is_recipe_name(std::string_view name) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), plain);
+}
+
+// Whether a scheme's short name spells out the symmetry of the weights.
+bool names_symmetry(std::string_view text) {
+  return text.find("-sym") != std::string_view::npos ||
+         text.find("-asym") != std::string_view::npos;
+}
+
+// Reads the entries of a recipe's mapping, each with its place in every message.
+class RecipeReader {
+ public:
+  RecipeReader(const YamlNode& root, const std::string& where) : root_(root), where_(where) {}
+
+  Result<Recipe> read() const {
+    if (root_.kind != YamlNode::Kind::kMapping) {
+      return root_.error(where_, "expected a mapping with the keys " + listed(kKeys) + "; got " +
+                                     std::string(root_.kind_name()));
+    }
+    for (const auto& [key, value] : root_.entries) {
+      if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
+        return value.error(where_, "unknown key " + in_quotes(key) + "; expected " + listed(kKeys));
+      }
+    }
+    FPTQ_TRY(Recipe recipe, builtin_recipe("rtn"));
+    recipe.name = "custom";
+    FPTQ_TRY_VOID(read_layers(recipe));
+    FPTQ_TRY_VOID(with_scalar("name", [&](std::string_view text) -> Status {
+      if (!is_recipe_name(text)) {
+        return invalid("name " + in_quotes(text) +
+                       ": expected at most 64 letters, digits, dots, dashes and underscores");
+      }
+      recipe.name = text;
+      return {};
+    }));
+    FPTQ_TRY_VOID(with_scalar("rounding", [&](std::string_view text) -> Status {
+      FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
+      return {};
+    }));
+    FPTQ_TRY_VOID(with_scalar("scale_dtype", [&](std::string_view text) -> Status {
+      FPTQ_TRY(recipe.scale_dtype, parse_scale_dtype(text));
+      return {};
+    }));
+    FPTQ_TRY_VOID(with_scalar("seed", [&](std::string_view text) -> Status {
+      const char* end = text.data() + text.size();
+      const auto [stop, failure] = std::from_chars(text.data(), end, recipe.seed);
+      if (failure == std::errc() && stop == end) return {};
+      return invalid("seed " + in_quotes(text) + ": expected a number from 0 to 2^64 - 1");
+    }));
+    return recipe;
+  }
+
+ private:
+  Status read_layers(Recipe& recipe) const {
+    std::optional<QuantArgs> activations = a8_dynamic_per_token();
+    FPTQ_TRY_VOID(with_scalar("activations", [&](std::string_view text) -> Status {
+      FPTQ_TRY(activations, parse_activations(text));
+      return {};
+    }));
+    if (find("weights") == nullptr) {
+      return root_.error(where_, "expected the key weights, for example w4g32");
+    }
+    bool symmetry_named = false;
+    FPTQ_TRY_VOID(with_scalar("weights", [&](std::string_view text) -> Status {
+      symmetry_named = names_symmetry(text);
+      FPTQ_TRY(recipe.linears, parse_weights(text, activations));
+      return {};
+    }));
+    FPTQ_TRY_VOID(with_scalar("symmetric", [&](std::string_view text) -> Status {
+      if (text != "true" && text != "false") {
+        return invalid("symmetric " + in_quotes(text) + ": expected true or false");
+      }
+      auto& weights = recipe.linears.scheme.weights;
+      if (!weights) return invalid("symmetric: the weights are not quantized");
+      const bool symmetric = text == "true";
+      if (symmetry_named && weights->symmetric != symmetric) {
+        return invalid("symmetric: contradicts the key weights");
+      }
+      weights->symmetric = symmetric;
+      return {};
+    }));
+    FPTQ_TRY_VOID(with_scalar("embed", [&](std::string_view text) -> Status {
+      FPTQ_TRY(recipe.embedding, parse_layer_choice(text, std::nullopt));
+      recipe.embedding.scheme.activations.reset();
+      return {};
+    }));
+    recipe.classifier.scheme.activations = activations;
+    FPTQ_TRY_VOID(with_scalar("head", [&](std::string_view text) -> Status {
+      FPTQ_TRY(recipe.classifier, parse_layer_choice(text, activations));
+      return {};
+    }));
+    return read_overrides(activations, recipe);
+  }
+
+  Status read_overrides(const std::optional<QuantArgs>& activations, Recipe& recipe) const {
+    const YamlNode* list = find("overrides");
+    if (list == nullptr) return {};
+    if (list->kind != YamlNode::Kind::kSequence) {
+      return list->error(where_,
+                         "overrides: expected a sequence, got " + std::string(list->kind_name()));
+    }
+    for (const YamlNode& item : list->items) {
+      const YamlNode* match = nullptr;
+      const YamlNode* scheme = nullptr;
+      for (const auto& [key, value] : item.entries) {
+        if (key != "match" && key != "scheme") {
+          return value.error(where_, "unknown key " + in_quotes(key) + "; expected match, scheme");
+        }
+        if (value.kind != YamlNode::Kind::kScalar) {
+          return value.error(where_,
+                             key + ": expected a value, got " + std::string(value.kind_name()));
+        }
+        (key == "match" ? match : scheme) = &value;
+      }
+      if (match == nullptr || scheme == nullptr) {
+        return item.error(where_, "overrides: expected a mapping with the keys match and scheme");
+      }
+      auto made = make_override(match->scalar, scheme->scalar, activations);
+      if (!made) return with_context(made.error(), item.place(where_));
+      recipe.overrides.push_back(*std::move(made));
+    }
+    return {};
+  }
+
+  const YamlNode* find(std::string_view key) const {
+    for (const auto& [name, value] : root_.entries) {
+      if (name == key) return &value;
+    }
+    return nullptr;
+  }
+
+  // Calls use(text) where the key is there; puts the value's place before use()'s message.
+  template <typename Use>
+  Status with_scalar(const std::string& key, const Use& use) const {
+    const YamlNode* node = find(key);
+    if (node == nullptr) return {};
+    if (node->kind != YamlNode::Kind::kScalar) {
+      return node->error(where_, key + ": expected a value, got " + std::string(node->kind_name()));
+    }
+    Status status = use(node->scalar);
+    if (!status) return with_context(status.error(), node->place(where_));
+    return {};
+  }
+
+  const YamlNode& root_;
+  const std::string& where_;
+};
+
+}  // namespace
+
+Result<Recipe> parse_recipe(std::string_view yaml, const std::string& where) {
+  FPTQ_TRY(const YamlNode root, parse_yaml(yaml, where));
+  return RecipeReader(root, where).read();
+}
+
+}  // namespace fptq::quantize
