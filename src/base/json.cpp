@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -37,12 +38,10 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool key(string_t& name) override {
     Level& level = levels_.back();
-    const auto place = std::lower_bound(level.keys.begin(), level.keys.end(), name);
-    if (place != level.keys.end() && *place == name) {
+    if (!level.keys.insert(name).second) {
       problem_ = "the key \"" + name + "\" appears twice in one object";
       return false;
     }
-    level.keys.insert(place, name);
     level.key = std::move(name);
     return true;
   }
@@ -64,7 +63,7 @@ class Builder : public nlohmann::json_sax<Json> {
   struct Level {
     Json value;
     std::string key;
-    std::vector<std::string> keys;
+    std::set<std::string> keys;  // a tree: hostile files hold millions of keys in any order
   };
 
   bool push(Json container) {
