@@ -19,6 +19,11 @@ TEST(Sha256, MatchesTheStandardsExamples) {
             sha256_hex(bytes("")));
 }
 
+TEST(Sha256, MatchesTheStandardsTwoBlockExample) {
+  EXPECT_EQ("248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+            sha256_hex(bytes("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")));
+}
+
 TEST(Sha256, PiecesGiveTheHashOfTheWhole) {
   Sha256 hash;
   hash.update(bytes("a"));
