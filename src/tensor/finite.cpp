@@ -1,0 +1,51 @@
+#include "tensor/finite.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+
+namespace fptq {
+namespace {
+
+// Elements looked at between two decisions; a multiple of every vector length.
+constexpr std::size_t kChunk = 4096;
+
+// Infinity and NaN are the bit patterns, less the sign, from `infinity` on.
+template <typename Bits>
+std::optional<std::size_t> find_from(std::span<const std::byte> bytes, Bits magnitude_mask,
+                                     Bits infinity) {
+  std::array<Bits, kChunk> chunk;  // NOLINT: filled below
+  const std::size_t count = bytes.size() / sizeof(Bits);
+  for (std::size_t begin = 0; begin < count; begin += kChunk) {
+    const std::size_t length = std::min(kChunk, count - begin);
+    // Copied, because a mapped file promises no alignment.
+    std::memcpy(chunk.data(), bytes.data() + begin * sizeof(Bits), length * sizeof(Bits));
+    Bits largest = 0;
+    for (std::size_t i = 0; i < length; ++i) {
+      largest = std::max(largest, static_cast<Bits>(chunk[i] & magnitude_mask));
+    }
+    if (largest < infinity) continue;
+    for (std::size_t i = 0; i < length; ++i) {
+      if (static_cast<Bits>(chunk[i] & magnitude_mask) >= infinity) return begin + i;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::size_t> find_non_finite(const Tensor& tensor) {
+  switch (tensor.dtype()) {
+    case DType::kF32:
+      return find_from<std::uint32_t>(tensor.bytes(), 0x7FFFFFFFU, 0x7F800000U);
+    case DType::kF16:
+      return find_from<std::uint16_t>(tensor.bytes(), 0x7FFFU, 0x7C00U);
+    case DType::kBF16:
+      return find_from<std::uint16_t>(tensor.bytes(), 0x7FFFU, 0x7F80U);
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace fptq
