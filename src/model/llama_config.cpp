@@ -242,7 +242,7 @@ Status read_token_ids(const JsonFields& fields, LlamaConfig& config) {
 }
 
 Status read_flags(const JsonFields& fields, LlamaConfig& config) {
-  FPTQ_TRY(const std::optional<double> eps, fields.number("rms_norm_eps", 0.0, 1.0));
+  FPTQ_TRY(const std::optional<double> eps, fields.number("rms_norm_eps", 1e-30, 1.0));
   config.rms_norm_eps = static_cast<float>(eps.value_or(1e-6));
   FPTQ_TRY(const std::optional<bool> attention_bias, fields.boolean("attention_bias"));
   FPTQ_TRY(const std::optional<bool> mlp_bias, fields.boolean("mlp_bias"));

@@ -1,0 +1,294 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <utility>
+#include <variant>
+
+#include "model/quantized_module.h"
+#include "model/tensor_reader.h"
+
+namespace fptq::model {
+namespace {
+
+constexpr char kEmbeddingName[] = "model.embed_tokens";
+constexpr char kClassifierName[] = "lm_head";
+
+// Float matrices that are looked through for NaN and infinity when a model is loaded.
+constexpr std::uint64_t kMostCheckedBytes = std::uint64_t{4} << 30;
+
+// One linear or embedding: its place in the checkpoint and its shape.
+struct Module {
+  std::string name;
+  std::size_t rows;
+  std::size_t cols;
+  bool bias;
+  ModuleKind kind;
+};
+
+// An embedding or classifier matrix before it is given to an operation.
+using Matrix = std::variant<Tensor, QuantizedModule>;
+
+class Binder {
+ public:
+  Binder(const io::Checkpoint& checkpoint, const LlamaConfig& config, const LoadOptions& options)
+      : config_(config), options_(options), reader_(checkpoint, *options.pool) {
+    std::uint64_t float_bytes = 0;
+    for (const io::TensorInfo& info : checkpoint.tensors()) {
+      if (is_float_weight_dtype(info.dtype)) float_bytes += info.stored_bytes;
+    }
+    checks_matrices_ = float_bytes <= kMostCheckedBytes;
+  }
+
+  Result<ModelWeights> bind() {
+    FPTQ_TRY_VOID(check_ram_limit());
+    FPTQ_TRY(Matrix embedding_matrix, read_matrix(embedding_module()));
+    std::string embedding_scheme = matrix_scheme(embedding_matrix);
+    FPTQ_TRY(ops::Embedding embedding, make_embedding(embedding_matrix));
+
+    std::vector<BlockWeights> blocks;
+    blocks.reserve(std::min<std::size_t>(config_.num_layers, 1024));
+    for (std::size_t i = 0; i < config_.num_layers; ++i) {
+      FPTQ_TRY(BlockWeights block, bind_block(i));
+      blocks.push_back(std::move(block));
+    }
+    FPTQ_TRY(ops::RmsNorm final_norm, bind_norm("model.norm"));
+
+    FPTQ_TRY(const bool shares, classifier_shares(embedding_matrix));
+    if (shares) FPTQ_TRY_VOID(adopt_classifier_scheme(embedding_matrix));
+    FPTQ_TRY(Matrix classifier_matrix, shares ? Result<Matrix>(std::move(embedding_matrix))
+                                              : read_matrix(classifier_module()));
+    FPTQ_TRY(ops::Linear classifier,
+             make_linear(classifier_module(), std::move(classifier_matrix)));
+    FPTQ_TRY_VOID(check_unused());
+    return ModelWeights{.embedding = std::move(embedding),
+                        .embedding_scheme = std::move(embedding_scheme),
+                        .blocks = std::move(blocks),
+                        .final_norm = std::move(final_norm),
+                        .classifier = std::move(classifier),
+                        .shares_embedding = shares,
+                        .warnings = std::move(warnings_)};
+  }
+
+ private:
+  [[nodiscard]] Module embedding_module() const {
+    return {kEmbeddingName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kEmbedding};
+  }
+  [[nodiscard]] Module classifier_module() const {
+    return {kClassifierName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kLinear};
+  }
+
+  // The linears of a block, in the order of the forward pass.
+  [[nodiscard]] std::vector<Module> block_modules(std::size_t layer) const {
+    const std::string block = "model.layers." + std::to_string(layer);
+    const std::string attention = block + ".self_attn.";
+    const std::string mlp = block + ".mlp.";
+    const std::size_t width = config_.hidden_size;
+    const std::size_t ffn = config_.intermediate_size;
+    const auto linear = [](std::string name, std::size_t rows, std::size_t cols, bool bias) {
+      return Module{std::move(name), rows, cols, bias, ModuleKind::kLinear};
+    };
+    return {linear(attention + "q_proj", config_.q_width(), width, config_.attention_bias),
+            linear(attention + "k_proj", config_.kv_width(), width, config_.attention_bias),
+            linear(attention + "v_proj", config_.kv_width(), width, config_.attention_bias),
+            linear(attention + "o_proj", width, config_.q_width(), config_.attention_bias),
+            linear(mlp + "gate_proj", ffn, width, config_.mlp_bias),
+            linear(mlp + "up_proj", ffn, width, config_.mlp_bias),
+            linear(mlp + "down_proj", width, ffn, config_.mlp_bias)};
+  }
+
+  [[nodiscard]] std::optional<ModuleQuantization> quantization(const Module& module) const {
+    if (!config_.quantization) return std::nullopt;
+    return config_.quantization->find(module.name, module.kind);
+  }
+
+  [[nodiscard]] Status check_ram_limit() const {
+    if (options_.ram_limit_bytes == 0 || !config_.quantization) return {};
+    std::uint64_t needed = 0;
+    const auto add = [&](const Module& module) {
+      const std::optional<ModuleQuantization> quantized = quantization(module);
+      if (!quantized) return;
+      needed += packed_module_bytes(reader_, module.name, module.rows, module.cols, *quantized);
+    };
+    add(embedding_module());
+    for (std::size_t i = 0; i < config_.num_layers; ++i) {
+      for (const Module& module : block_modules(i)) add(module);
+    }
+    if (!config_.tied_embeddings) add(classifier_module());
+    if (needed <= options_.ram_limit_bytes) return {};
+    return Error{Error::Kind::kLimit, reader_.checkpoint().path().string() +
+                                          ": packed weights: expected at most " +
+                                          std::to_string(options_.ram_limit_bytes) +
+                                          " bytes (--ram-limit), got " + std::to_string(needed)};
+  }
+
+  Result<Matrix> read_matrix(const Module& module) {
+    if (const std::optional<ModuleQuantization> quantized = quantization(module)) {
+      FPTQ_TRY(QuantizedModule packed,
+               read_quantized_module(reader_, module.name, module.rows, module.cols, *quantized));
+      if (options_.activations == ActivationMode::kFloat) packed.activations.reset();
+      return Matrix(std::move(packed));
+    }
+    const std::string name = module.name + ".weight";
+    FPTQ_TRY(Tensor weight, reader_.read_float(name, {module.rows, module.cols}));
+    if (checks_matrices_) FPTQ_TRY_VOID(reader_.check_finite(name, weight));
+    return Matrix(std::move(weight));
+  }
+
+  static std::string matrix_scheme(const Matrix& matrix) {
+    if (const auto* packed = std::get_if<QuantizedModule>(&matrix)) {
+      return scheme_name(Scheme{packed->weight.args(), std::nullopt});
+    }
+    std::string name(dtype_name(std::get<Tensor>(matrix).dtype()));
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return name;
+  }
+
+  static Result<ops::Embedding> make_embedding(const Matrix& matrix) {
+    if (const auto* packed = std::get_if<QuantizedModule>(&matrix)) {
+      return ops::Embedding::quantized(packed->weight);
+    }
+    return ops::Embedding::dense(std::get<Tensor>(matrix));
+  }
+
+  Result<ops::Linear> make_linear(const Module& module, Matrix matrix) {
+    std::optional<Tensor> bias;
+    if (module.bias) {
+      const std::string name = module.name + ".bias";
+      FPTQ_TRY(bias, reader_.read_float(name, {module.rows}));
+      FPTQ_TRY_VOID(reader_.check_finite(name, *bias));
+    }
+    Result<ops::Linear> linear = [&] {
+      if (auto* packed = std::get_if<QuantizedModule>(&matrix)) {
+        return ops::Linear::quantized(std::move(packed->weight), packed->activations,
+                                      packed->static_grid, bias, options_.isa);
+      }
+      return ops::Linear::dense(std::get<Tensor>(std::move(matrix)), bias, options_.isa);
+    }();
+    if (!linear) return with_context(linear.error(), reader_.where(module.name));
+    return linear;
+  }
+
+  Result<ops::Linear> bind_linear(const Module& module) {
+    FPTQ_TRY(Matrix matrix, read_matrix(module));
+    return make_linear(module, std::move(matrix));
+  }
+
+  Result<ops::RmsNorm> bind_norm(const std::string& module) {
+    const std::string name = module + ".weight";
+    FPTQ_TRY(const Tensor weight, reader_.read_float(name, {config_.hidden_size}));
+    FPTQ_TRY_VOID(reader_.check_finite(name, weight));
+    Result<ops::RmsNorm> norm = ops::RmsNorm::create(weight, config_.rms_norm_eps, options_.isa);
+    if (!norm) return with_context(norm.error(), reader_.where(name));
+    return norm;
+  }
+
+  Result<BlockWeights> bind_block(std::size_t layer) {
+    const std::string block = "model.layers." + std::to_string(layer);
+    const std::vector<Module> modules = block_modules(layer);
+    FPTQ_TRY(ops::RmsNorm attn_norm, bind_norm(block + ".input_layernorm"));
+    FPTQ_TRY(ops::Linear q_proj, bind_linear(modules[0]));
+    FPTQ_TRY(ops::Linear k_proj, bind_linear(modules[1]));
+    FPTQ_TRY(ops::Linear v_proj, bind_linear(modules[2]));
+    FPTQ_TRY(ops::Linear o_proj, bind_linear(modules[3]));
+    FPTQ_TRY(ops::RmsNorm mlp_norm, bind_norm(block + ".post_attention_layernorm"));
+    FPTQ_TRY(ops::Linear gate_proj, bind_linear(modules[4]));
+    FPTQ_TRY(ops::Linear up_proj, bind_linear(modules[5]));
+    FPTQ_TRY(ops::Linear down_proj, bind_linear(modules[6]));
+    return BlockWeights{std::move(attn_norm), std::move(q_proj),  std::move(k_proj),
+                        std::move(v_proj),    std::move(o_proj),  std::move(mlp_norm),
+                        std::move(gate_proj), std::move(up_proj), std::move(down_proj)};
+  }
+
+  // Whether the classifier is the embedding: where config.json says so and the checkpoint has no
+  // other classifier.
+  Result<bool> classifier_shares(const Matrix& embedding) {
+    if (!config_.tied_embeddings) return false;
+    const std::string name = std::string(kClassifierName) + ".weight";
+    const bool packed = reader_.has(std::string(kClassifierName) + ".weight_packed");
+    if (!packed && !reader_.has(name)) return true;
+    if (!packed && std::holds_alternative<Tensor>(embedding) &&
+        !quantization(classifier_module())) {
+      FPTQ_TRY(const Tensor shipped,
+               reader_.read_float(name, {config_.vocab_size, config_.hidden_size}));
+      const Tensor& weight = std::get<Tensor>(embedding);
+      if (shipped.dtype() == weight.dtype() &&
+          std::memcmp(shipped.bytes().data(), weight.bytes().data(), shipped.bytes().size()) == 0) {
+        return true;
+      }
+    }
+    warnings_.push_back(
+        reader_.where(packed ? std::string(kClassifierName) + ".weight_packed" : name) +
+        ": config.json says tie_word_embeddings, but the checkpoint ships another "
+        "classifier, which is used");
+    return false;
+  }
+
+  // A tied classifier multiplies with the embedding's codes; how its inputs are quantized is said
+  // where the configuration speaks of lm_head.
+  Status adopt_classifier_scheme(Matrix& embedding) const {
+    const std::optional<ModuleQuantization> own = quantization(classifier_module());
+    auto* packed = std::get_if<QuantizedModule>(&embedding);
+    if (packed != nullptr) packed->activations.reset();
+    if (!own) return {};
+    const std::string where = reader_.checkpoint().path().string() + ": module \"" +
+                              kClassifierName + "\": expected tensors of scheme " +
+                              scheme_name(own->scheme) + ", got ";
+    if (packed == nullptr) {
+      return Error{Error::Kind::kFormat,
+                   where + "a tied embedding that is not quantized. Add lm_head to `ignore`"};
+    }
+    if (own->scheme.weights != packed->weight.args()) {
+      return Error{Error::Kind::kFormat,
+                   where + "a tied embedding of scheme " + matrix_scheme(embedding)};
+    }
+    if (own->scheme.activations && !own->scheme.activations->dynamic) {
+      return Error{Error::Kind::kUnsupported, where + "a tied embedding without an input_scale"};
+    }
+    if (options_.activations == ActivationMode::kAsStored) {
+      packed->activations = own->scheme.activations;
+    }
+    return {};
+  }
+
+  // A tensor that belongs to the model but is not part of it would be a silent difference.
+  Status check_unused() {
+    std::string foreign;
+    std::size_t foreign_count = 0;
+    for (const std::string& name : reader_.unused()) {
+      // Older files store what can be computed.
+      if (name.ends_with(".rotary_emb.inv_freq")) continue;
+      if (config_.tied_embeddings && name == "lm_head.weight") continue;
+      if (name.starts_with("model.") || name.starts_with("lm_head.")) {
+        return Error{Error::Kind::kFormat,
+                     reader_.where(name) +
+                         ": expected no such tensor in the model that config.json describes, got "
+                         "one of shape " +
+                         shape_text(reader_.checkpoint().find(name)->shape)};
+      }
+      if (++foreign_count == 1) foreign = name;
+    }
+    if (foreign_count > 0) {
+      warnings_.push_back(
+          reader_.where(foreign) + ": not part of a Llama model, ignored" +
+          (foreign_count > 1 ? " (and " + std::to_string(foreign_count - 1) + " more)" : ""));
+    }
+    return {};
+  }
+
+  const LlamaConfig& config_;
+  const LoadOptions& options_;
+  TensorReader reader_;
+  bool checks_matrices_ = true;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace
+
+Result<ModelWeights> bind_weights(const io::Checkpoint& checkpoint, const LlamaConfig& config,
+                                  const LoadOptions& options) {
+  return Binder(checkpoint, config, options).bind();
+}
+
+}  // namespace fptq::model

@@ -1,0 +1,55 @@
+// A checkpoint's tensors bound to the layers of a Llama model.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/result.h"
+#include "model/llama_config.h"
+#include "model/llama_model.h"
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/norm.h"
+
+namespace fptq::model {
+
+// One decoder block.
+struct BlockWeights {
+  ops::RmsNorm attn_norm;  // input_layernorm
+  ops::Linear q_proj;
+  ops::Linear k_proj;
+  ops::Linear v_proj;
+  ops::Linear o_proj;
+  ops::RmsNorm mlp_norm;  // post_attention_layernorm
+  ops::Linear gate_proj;
+  ops::Linear up_proj;
+  ops::Linear down_proj;
+};
+
+struct ModelWeights {
+  ops::Embedding embedding;
+  std::string embedding_scheme;  // "w8c", "bf16"
+  std::vector<BlockWeights> blocks;
+  ops::RmsNorm final_norm;
+  ops::Linear classifier;         // lm_head
+  bool shares_embedding = false;  // the classifier reads the embedding's bytes
+  std::vector<std::string> warnings;
+};
+
+// Binds every tensor of the checkpoint. Float matrices are used where they lie in the mapped file;
+// quantized ones are packed for the kernels.
+//
+// Norms and biases are always checked for NaN and infinity, matrices where all float matrices
+// together have at most 4 GiB: a larger model would be read from disk twice.
+//
+// Errors: kFormat and kUnsupported name tensor or module, expected and found; kLimit where the
+// packed weights exceed options.ram_limit_bytes.
+[[nodiscard]] Result<ModelWeights> bind_weights(const io::Checkpoint& checkpoint,
+                                                const LlamaConfig& config,
+                                                const LoadOptions& options);
+
+}  // namespace fptq::model
