@@ -39,6 +39,8 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
   const std::size_t groups = ceil_div(w.cols, w.group_width);
   const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
   std::uint8_t* out = scratch.weights[b];
+  // The same slab of the panel after this one, so that memory works while the tiles multiply.
+  const std::size_t next_panel = kTileBlocks * slab_count(w.cols) * kSlabBytes4;
   const __m512i low_nibbles = _mm512_set1_epi8(0x0F);
   std::size_t slabs_left = k.slabs;
   for (std::size_t g = 0; g < k.groups; ++g) {
@@ -55,6 +57,8 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
     for (std::size_t slab = 0; slab < slabs; ++slab) {
       for (std::size_t j = 0; j < 4; ++j) {
         const __m512i packed = _mm512_loadu_si512(codes + j * kQuadBytes);
+        _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + next_panel),
+                     _MM_HINT_T1);
         const __m512i low = _mm512_add_epi8(_mm512_and_si512(packed, low_nibbles), lift);
         const __m512i high =
             _mm512_add_epi8(_mm512_and_si512(_mm512_srli_epi16(packed, 4), low_nibbles), lift);

@@ -1,0 +1,180 @@
+// What the AVX2 products share: panels of one block of 16 channels, and the ends of tiles.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/integer_gemm/k_blocks.h"
+#include "kernels/integer_gemm/layout.h"
+
+namespace fptq::kernels {
+namespace {
+
+// Tokens that share one unpacked panel.
+constexpr std::size_t kTokenBlock = 96;
+
+// One block of channels and one block of slabs.
+struct Panel {
+  const std::uint8_t* weights;
+  const std::int32_t* zeros;        // [groups, 16], biased; where weights have zero points
+  const std::int32_t* weight_sums;  // [groups, 16], sum of code - zero; with kZeroPoint only
+  const float* scales;              // [groups, 16]
+  const float* bias;                // [16] or null
+  std::size_t channels;             // of the 16 that exist
+  KBlock k;
+  bool first;  // no group was finished before this block
+  bool last;   // this block finishes the last group
+};
+
+// The tokens of one tile.
+struct TileTokens {
+  const std::int8_t* x;       // codes at the panel's first slab
+  const std::int32_t* start;  // [tokens, start_stride], what sums start from
+  std::size_t x_stride;
+  std::size_t start_stride;
+  const float* scales;
+  const std::int32_t* zero_points;  // with kZeroPoint only
+  std::int32_t* carry;              // [tokens, 16] sums of an unfinished group
+  float* y;
+  std::size_t y_stride;
+};
+
+// Results of a tile while it runs. In memory on purpose: the registers are for integer sums.
+template <std::size_t kTokens>
+struct alignas(64) TileResults {
+  float y[kTokens][kBlockRows];
+};
+
+// Keeps gcc 12 from hoisting the products of a whole group above their sums, which would spill
+// some two hundred vectors.
+inline void keep_in_order(__m256i& value) {
+  asm volatile("" : "+x"(value));
+}
+// Keeps results that belong in memory from being cached in registers.
+inline void forget_registers() {
+  asm volatile("" ::: "memory");
+}
+
+inline __m256i load_lanes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+inline void store_lanes(void* p, __m256i value) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), value);
+}
+
+inline __m256i broadcast_dword(const void* p) {
+  std::int32_t value;
+  __builtin_memcpy(&value, p, sizeof(value));
+  return _mm256_set1_epi32(value);
+}
+
+// 8 scales widened to float32, exactly.
+inline __m256 load_scales(const void* scales, ElementType type, std::size_t index) {
+  if (type == ElementType::kF32) {
+    return _mm256_loadu_ps(static_cast<const float*>(scales) + index);
+  }
+  const __m128i half = _mm_loadu_si128(
+      reinterpret_cast<const __m128i*>(static_cast<const std::uint16_t*>(scales) + index));
+  if (type == ElementType::kF16) return _mm256_cvtph_ps(half);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+template <std::size_t kTokens>
+void load_results(const Panel& panel, const TileTokens& tokens, TileResults<kTokens>& results) {
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    for (std::size_t c = 0; c < kBlockRows; ++c) {
+      results.y[t][c] =
+          panel.first || c >= panel.channels ? 0.0f : tokens.y[t * tokens.y_stride + c];
+    }
+  }
+}
+
+template <std::size_t kTokens>
+void store_results(const Panel& panel, const TileTokens& tokens,
+                   const TileResults<kTokens>& results) {
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    for (std::size_t c = 0; c < panel.channels; ++c) {
+      float value = results.y[t][c];
+      if (panel.last) {
+        value *= tokens.scales[t];
+        if (panel.bias != nullptr) value += panel.bias[c];
+      }
+      tokens.y[t * tokens.y_stride + c] = value;
+    }
+  }
+}
+
+// sum - x_zero * weight_sum, for a group or a part of one. half: which 8 of the 16 channels.
+template <bool kZeroPoint>
+inline __m256i subtract_zero_point(const Panel& panel, const TileTokens& tokens, std::size_t group,
+                                   std::size_t t, std::size_t half, __m256i sum) {
+  if constexpr (kZeroPoint) {
+    const __m256i weight_sum = load_lanes(panel.weight_sums + group * kBlockRows + half * 8);
+    sum = _mm256_sub_epi32(
+        sum, _mm256_mullo_epi32(_mm256_set1_epi32(tokens.zero_points[t]), weight_sum));
+  }
+  return sum;
+}
+
+// Adds a finished group to the results: y = fma(float(sum), scale, y).
+template <std::size_t kTokens>
+inline void finish_group(const Panel& panel, std::size_t group, std::size_t t, std::size_t half,
+                         __m256i sum, TileResults<kTokens>& results) {
+  float* y = &results.y[t][half * 8];
+  const __m256 scale = _mm256_loadu_ps(panel.scales + group * kBlockRows + half * 8);
+  _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, _mm256_load_ps(y)));
+}
+
+// Ends a group whose sums are in 32-bit lanes. False: the group goes on in the next panel.
+template <bool kZeroPoint, std::size_t kTokens>
+bool end_group(const Panel& panel, const TileTokens& tokens, std::size_t group,
+               __m256i (&sums)[kTokens][2], TileResults<kTokens>& results) {
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    for (std::size_t half = 0; half < 2; ++half) {
+      std::int32_t* carry = tokens.carry + t * kBlockRows + half * 8;
+      __m256i sum = subtract_zero_point<kZeroPoint>(panel, tokens, group, t, half, sums[t][half]);
+      if (panel.k.continues) sum = _mm256_add_epi32(sum, load_lanes(carry));
+      if (panel.k.unfinished) {
+        store_lanes(carry, sum);
+      } else {
+        finish_group(panel, group, t, half, sum, results);
+      }
+    }
+  }
+  return !panel.k.unfinished;
+}
+
+// Calls multiply(count, tile) for tiles of nearly equal size, of at most max_tile tokens.
+//   start  [tokens, start_stride]
+//   carry  [tokens, 16]
+template <typename Multiply>
+void for_each_tile(const IntegerGemmArgs& args, std::size_t max_tile, const KBlock& k,
+                   std::size_t block, std::size_t token, std::size_t tokens,
+                   const std::int32_t* start, std::size_t start_stride, std::int32_t* carry,
+                   const Multiply& multiply) {
+  const std::size_t tiles = ceil_div(tokens, max_tile);
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < tiles; ++i) {
+    const std::size_t count = (tokens - done) / (tiles - i);
+    const std::size_t m = token + done;
+    multiply(count, TileTokens{.x = args.x.codes + m * args.x.stride + k.slab_begin * kSlabCols,
+                               .start = start + done * start_stride,
+                               .x_stride = args.x.stride,
+                               .start_stride = start_stride,
+                               .scales = args.x.scales + m,
+                               .zero_points =
+                                   args.x.zero_points == nullptr ? nullptr : args.x.zero_points + m,
+                               .carry = carry + done * kBlockRows,
+                               .y = args.y + m * args.y_stride + block * kBlockRows,
+                               .y_stride = args.y_stride});
+    done += count;
+  }
+}
+
+inline std::size_t channels_of(const PackedWeights& w, std::size_t block) {
+  const std::size_t rest = w.rows - block * kBlockRows;
+  return rest < kBlockRows ? rest : kBlockRows;
+}
+
+}  // namespace
+}  // namespace fptq::kernels
