@@ -1,6 +1,6 @@
 // dense_gemm, written once over Vec. Included by each variant after its vec_<isa>.h.
 //
-// One token (decode) streams the rows of w once, several rows side by side. More tokens
+// One token (decode) reads w once, as several streams side by side. More tokens
 // (prefill) widen a tile of w to float32 in scratch, which every token of the block reuses:
 //
 //   for a block of tokens        x stays in the L2 cache
@@ -18,57 +18,61 @@ namespace {
 
 inline constexpr std::size_t kTileM = Vec::kRegisters == 32 ? 4 : Vec::kRegisters == 16 ? 3 : 2;
 inline constexpr std::size_t kTileN = Vec::kRegisters == 32 ? 6 : Vec::kRegisters == 16 ? 4 : 2;
-inline constexpr std::size_t kBlockK = 1024;
+inline constexpr std::size_t kBlockK = 640;  // 15 KiB of w and 10 KiB of x
+// Floats between rows of the w tile: not a multiple of 4096 bytes, which would put all rows into
+// the same sets of the L1 cache.
+inline constexpr std::size_t kTileStride = kBlockK + 16;
 inline constexpr std::size_t kMaxBlockM = 128 / kTileM * kTileM;
 inline constexpr std::size_t kMinBlockM = 32 / kTileM * kTileM;
 // Floats of x that may stay in the L2 cache: 384 KiB.
 inline constexpr std::size_t kBlockFloatsX = 98304;
 // How far ahead of the multiplication decode asks for weights.
-inline constexpr std::size_t kPrefetchBytes = 1024;
+inline constexpr std::size_t kPrefetchBytes = 512;
 inline constexpr std::size_t kDecodeRows = 4;
 
-static_assert(kTileN * kBlockK + kMaxBlockM * kTileN * kVirtualLanes <= kDenseGemmScratchFloats);
+static_assert(kTileN * kTileStride + kMaxBlockM * kTileN * kVirtualLanes <=
+              kDenseGemmScratchFloats);
 static_assert(kBlockK % kVirtualLanes == 0);
 
 inline std::size_t at_most(std::size_t value, std::size_t limit) {
   return value < limit ? value : limit;
 }
 
-// Decode: kRows output channels of one token, straight from the checkpoint's bytes.
+// Decode: output channels j0, j0 + step, ... of one token, straight from the checkpoint's bytes.
 template <ElementType kType, std::size_t kRows>
-void multiply_rows(const float* x, const void* w, std::size_t w_stride, std::size_t k, float* y) {
+void multiply_rows(const DenseGemmArgs& args, std::size_t j0, std::size_t step) {
+  const float* x = args.x;
+  const void* w = advance<kType>(args.w, j0 * args.w_stride);
+  const std::size_t row_stride = step * args.w_stride;
   F32x16 sum[kRows];
   for (F32x16& s : sum) s = f32x16_zero();
-  const std::size_t whole = k / kVirtualLanes * kVirtualLanes;
+  const std::size_t whole = args.k / kVirtualLanes * kVirtualLanes;
   for (std::size_t i = 0; i < whole; i += kVirtualLanes) {
     const F32x16 xs = load16<ElementType::kF32>(x + i);
     for (std::size_t r = 0; r < kRows; ++r) {
-      const void* row = advance<kType>(w, r * w_stride + i);
+      const void* row = advance<kType>(w, r * row_stride + i);
       prefetch(static_cast<const unsigned char*>(row) + kPrefetchBytes);
       sum[r] = fma16(load16<kType>(row), xs, sum[r]);
     }
   }
-  if (whole < k) {
-    const F32x16 xs = load16_partial<ElementType::kF32>(x + whole, k - whole);
+  if (whole < args.k) {
+    const std::size_t count = args.k - whole;
+    const F32x16 xs = load16_partial<ElementType::kF32>(x + whole, count);
     for (std::size_t r = 0; r < kRows; ++r) {
-      const void* row = advance<kType>(w, r * w_stride + whole);
-      sum[r] = fma16(load16_partial<kType>(row, k - whole), xs, sum[r]);
+      const void* row = advance<kType>(w, r * row_stride + whole);
+      sum[r] = fma16(load16_partial<kType>(row, count), xs, sum[r]);
     }
   }
-  for (std::size_t r = 0; r < kRows; ++r) y[r] = reduce_add16(sum[r]);
+  for (std::size_t r = 0; r < kRows; ++r) args.y[j0 + r * step] = reduce_add16(sum[r]);
 }
 
+// The channels are cut into kDecodeRows runs that are walked side by side, so that each is one
+// long stream of bytes for the prefetcher and their sums hide each other's latency.
 template <ElementType kType>
 void decode(const DenseGemmArgs& args) {
-  std::size_t j = 0;
-  for (; j + kDecodeRows <= args.n; j += kDecodeRows) {
-    multiply_rows<kType, kDecodeRows>(args.x, advance<kType>(args.w, j * args.w_stride),
-                                      args.w_stride, args.k, args.y + j);
-  }
-  for (; j < args.n; ++j) {
-    multiply_rows<kType, 1>(args.x, advance<kType>(args.w, j * args.w_stride), args.w_stride,
-                            args.k, args.y + j);
-  }
+  const std::size_t step = args.n / kDecodeRows;
+  for (std::size_t j = 0; j < step; ++j) multiply_rows<kType, kDecodeRows>(args, j, step);
+  for (std::size_t j = step * kDecodeRows; j < args.n; ++j) multiply_rows<kType, 1>(args, j, 0);
 }
 
 // tile[c, 0..padded) = w[c, 0..count) as float32, zeros up to a multiple of 16.
@@ -77,7 +81,7 @@ void widen_rows(const void* w, std::size_t w_stride, std::size_t rows, std::size
                 float* tile) {
   for (std::size_t c = 0; c < rows; ++c) {
     const void* row = advance<kType>(w, c * w_stride);
-    float* out = tile + c * kBlockK;
+    float* out = tile + c * kTileStride;
     std::size_t i = 0;
     for (; i + kVirtualLanes <= count; i += kVirtualLanes) {
       store16(out + i, load16<kType>(advance<kType>(row, i)));
@@ -102,7 +106,7 @@ void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std:
     }
     for (std::size_t i = lane; i < whole; i += kVirtualLanes) {
       Vec ws[kTileN];
-      for (std::size_t c = 0; c < kTileN; ++c) ws[c] = load_f32(tile + c * kBlockK + i);
+      for (std::size_t c = 0; c < kTileN; ++c) ws[c] = load_f32(tile + c * kTileStride + i);
       for (std::size_t r = 0; r < kRows; ++r) {
         const Vec xs = load_f32(x + r * x_stride + i);
         for (std::size_t c = 0; c < kTileN; ++c) sum[r][c] = fma(ws[c], xs, sum[r][c]);
@@ -113,7 +117,7 @@ void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std:
         const F32x16 xs =
             load16_partial<ElementType::kF32>(x + r * x_stride + whole, count - whole);
         for (std::size_t c = 0; c < kTileN; ++c) {
-          const Vec ws = load_f32(tile + c * kBlockK + whole + lane);
+          const Vec ws = load_f32(tile + c * kTileStride + whole + lane);
           sum[r][c] = fma(ws, xs.part[part], sum[r][c]);
         }
       }
@@ -140,23 +144,27 @@ template <ElementType kType>
 void multiply_panel(const DenseGemmArgs& args, std::size_t i0, std::size_t tokens, std::size_t j0) {
   const std::size_t channels = at_most(args.n - j0, kTileN);
   float* tile = args.scratch;
-  float* panel_sums = args.scratch + kTileN * kBlockK;
-  for (std::size_t k0 = 0; k0 < args.k; k0 += kBlockK) {
-    const std::size_t count = at_most(args.k - k0, kBlockK);
+  float* panel_sums = args.scratch + kTileN * kTileStride;
+  // Blocks of equal size, whole lanes.
+  const std::size_t blocks = (args.k + kBlockK - 1) / kBlockK;
+  const std::size_t block =
+      ((args.k + blocks - 1) / blocks + kVirtualLanes - 1) / kVirtualLanes * kVirtualLanes;
+  for (std::size_t k0 = 0; k0 < args.k; k0 += block) {
+    const std::size_t count = at_most(args.k - k0, block);
     widen_rows<kType>(advance<kType>(args.w, j0 * args.w_stride + k0), args.w_stride, channels,
                       count, tile);
     for (std::size_t i = 0; i < tokens; i += kTileM) {
       const std::size_t rows = at_most(tokens - i, kTileM);
       // With one block of k nothing has to be kept: the same small buffer stays in L1.
-      float* sums = panel_sums + (args.k > kBlockK ? i * kTileN * kVirtualLanes : 0);
+      float* sums = panel_sums + (blocks > 1 ? i * kTileN * kVirtualLanes : 0);
       multiply_tile_of(rows, args.x + (i0 + i) * args.x_stride + k0, args.x_stride, tile, count,
                        k0 == 0, sums);
       if (k0 + count < args.k) continue;
+      float totals[kTileM * kTileN + Vec::kLanes];
+      reduce_add16_each(sums, rows * kTileN, totals);
       for (std::size_t r = 0; r < rows; ++r) {
         float* y = args.y + (i0 + i + r) * args.y_stride + j0;
-        for (std::size_t c = 0; c < channels; ++c) {
-          y[c] = reduce_add16(load16<ElementType::kF32>(sums + (r * kTileN + c) * kVirtualLanes));
-        }
+        for (std::size_t c = 0; c < channels; ++c) y[c] = totals[r * kTileN + c];
       }
     }
   }
@@ -165,7 +173,7 @@ void multiply_panel(const DenseGemmArgs& args, std::size_t i0, std::size_t token
 template <ElementType kType>
 void prefill(const DenseGemmArgs& args) {
   // Channels that the last tile lacks are multiplied too, and not written: give them numbers.
-  for (std::size_t i = 0; i < kTileN * kBlockK; i += Vec::kLanes) {
+  for (std::size_t i = 0; i < kTileN * kTileStride; i += Vec::kLanes) {
     store_f32(args.scratch + i, vec_zero());
   }
   std::size_t block = kBlockFloatsX / args.k / kTileM * kTileM;

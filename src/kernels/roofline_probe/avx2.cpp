@@ -7,8 +7,11 @@
 namespace fptq::kernels {
 namespace {
 
+// Few enough that sums, operands and products fit 16 registers.
+constexpr std::size_t kInt8Sums = 8;
+
 std::int32_t probe_int8(std::uint64_t rounds) {
-  __m256i sum[kProbeSums];
+  __m256i sum[kInt8Sums];
   for (__m256i& s : sum) s = _mm256_setzero_si256();
   __m256i a = _mm256_set1_epi8(1);
   const __m256i b = _mm256_set1_epi8(2);
@@ -27,7 +30,7 @@ std::int32_t probe_int8(std::uint64_t rounds) {
 
 }  // namespace
 
-const RooflineProbe roofline_probe_avx2 = {probe_int8, kProbeSums * 32 * 2, probe_f32,
+const RooflineProbe roofline_probe_avx2 = {probe_int8, kInt8Sums * 32 * 2, probe_f32,
                                            kProbeF32Operations, probe_read};
 
 }  // namespace fptq::kernels

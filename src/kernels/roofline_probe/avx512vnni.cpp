@@ -13,11 +13,7 @@ std::int32_t probe_int8(std::uint64_t rounds) {
   const __m512i a = _mm512_set1_epi8(1);
   const __m512i b = _mm512_set1_epi8(2);
   for (std::uint64_t round = 0; round < rounds; ++round) {
-    for (__m512i& s : sum) {
-      s = _mm512_dpbusd_epi32(s, a, b);
-      // The compiler cannot see that the same is added each time.
-      __asm__ volatile("" : "+v"(s));
-    }
+    for (__m512i& s : sum) s = _mm512_dpbusd_epi32(s, a, b);
   }
   __m512i total = _mm512_setzero_si512();
   for (const __m512i s : sum) total = _mm512_add_epi32(total, s);

@@ -13,11 +13,7 @@ std::int32_t probe_int8(std::uint64_t rounds) {
   const __m256i a = _mm256_set1_epi8(1);
   const __m256i b = _mm256_set1_epi8(2);
   for (std::uint64_t round = 0; round < rounds; ++round) {
-    for (__m256i& s : sum) {
-      s = _mm256_dpbusd_avx_epi32(s, a, b);
-      // The compiler cannot see that the same is added each time.
-      __asm__ volatile("" : "+x"(s));
-    }
+    for (__m256i& s : sum) s = _mm256_dpbusd_avx_epi32(s, a, b);
   }
   __m256i total = _mm256_setzero_si256();
   for (const __m256i s : sum) total = _mm256_add_epi32(total, s);

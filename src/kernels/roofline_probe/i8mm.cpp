@@ -13,11 +13,7 @@ std::int32_t probe_int8(std::uint64_t rounds) {
   const int8x16_t a = vdupq_n_s8(1);
   const int8x16_t b = vdupq_n_s8(2);
   for (std::uint64_t round = 0; round < rounds; ++round) {
-    for (int32x4_t& s : sum) {
-      s = vmmlaq_s32(s, a, b);
-      // The compiler cannot see that the same is added each time.
-      __asm__ volatile("" : "+w"(s));
-    }
+    for (int32x4_t& s : sum) s = vmmlaq_s32(s, a, b);
   }
   int32x4_t total = vdupq_n_s32(0);
   for (const int32x4_t s : sum) total = vaddq_s32(total, s);

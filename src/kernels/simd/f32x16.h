@@ -77,11 +77,28 @@ inline F32x16 fma16(const F32x16& a, const F32x16& b, const F32x16& c) {
   return result;
 }
 
-inline float reduce_add16(F32x16 a) {
+// Adds parts pairwise until one is left.
+inline Vec add_parts(F32x16 a) {
   for (std::size_t half = kParts / 2; half > 0; half /= 2) {
     for (std::size_t i = 0; i < half; ++i) a.part[i] = a.part[i] + a.part[i + half];
   }
-  return reduce_add(a.part[0]);
+  return a.part[0];
+}
+
+inline float reduce_add16(const F32x16& a) {
+  return reduce_add(add_parts(a));
+}
+
+// totals[i] = reduce_add16 of row i of sums [count, 16]. Writes count rounded up to kLanes.
+inline void reduce_add16_each(const float* sums, std::size_t count, float* totals) {
+  for (std::size_t i = 0; i < count; i += Vec::kLanes) {
+    Vec rows[Vec::kLanes];
+    for (std::size_t r = 0; r < Vec::kLanes; ++r) {
+      rows[r] = i + r < count ? add_parts(load16<ElementType::kF32>(sums + (i + r) * kVirtualLanes))
+                              : vec_zero();
+    }
+    store_f32(totals + i, reduce_add_each(rows));
+  }
 }
 
 }  // namespace

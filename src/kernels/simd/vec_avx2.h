@@ -86,6 +86,25 @@ inline float reduce_max(Vec a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
+// Adds lanes at distance 4 of two vectors: 4 lanes a, 4 lanes b.
+inline __m256 add_halves(Vec a, Vec b) {
+  return _mm256_add_ps(_mm256_permute2f128_ps(a.v, b.v, 0x20),
+                       _mm256_permute2f128_ps(a.v, b.v, 0x31));
+}
+// Distance 2 within 128 bits: 2 lanes a, 2 lanes b.
+inline __m256 add_pairs(__m256 a, __m256 b) {
+  const __m256d x = _mm256_castps_pd(a);
+  const __m256d y = _mm256_castps_pd(b);
+  return _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
+                       _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
+}
+inline Vec reduce_add_each(const Vec (&rows)[Vec::kLanes]) {
+  const __m256 first = add_pairs(add_halves(rows[0], rows[4]), add_halves(rows[1], rows[5]));
+  const __m256 second = add_pairs(add_halves(rows[2], rows[6]), add_halves(rows[3], rows[7]));
+  return {_mm256_add_ps(_mm256_shuffle_ps(first, second, 0x88),
+                        _mm256_shuffle_ps(first, second, 0xDD))};
+}
+
 inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }

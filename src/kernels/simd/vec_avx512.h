@@ -97,6 +97,33 @@ inline float reduce_max(Vec a) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
+// Adds lanes at distance 8 of two vectors: 4 lanes a | 4 lanes a | 4 lanes b | 4 lanes b.
+inline __m512 add_halves(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+}
+// Distances 8 and 4 of four vectors: 4 lanes each.
+inline __m512 add_quarters(Vec a, Vec b, Vec c, Vec d) {
+  const __m512 ab = add_halves(a.v, b.v);
+  const __m512 cd = add_halves(c.v, d.v);
+  return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+}
+// Distance 2 within 128 bits: 2 lanes a, 2 lanes b.
+inline __m512 add_pairs(__m512 a, __m512 b) {
+  const __m512d x = _mm512_castps_pd(a);
+  const __m512d y = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+}
+// 45 instructions instead of 16 times 8: halving is done for two vectors at a time.
+inline Vec reduce_add_each(const Vec (&rows)[Vec::kLanes]) {
+  const __m512 first = add_pairs(add_quarters(rows[0], rows[4], rows[8], rows[12]),
+                                 add_quarters(rows[1], rows[5], rows[9], rows[13]));
+  const __m512 second = add_pairs(add_quarters(rows[2], rows[6], rows[10], rows[14]),
+                                  add_quarters(rows[3], rows[7], rows[11], rows[15]));
+  return {_mm512_add_ps(_mm512_shuffle_ps(first, second, 0x88),
+                        _mm512_shuffle_ps(first, second, 0xDD))};
+}
+
 inline void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }

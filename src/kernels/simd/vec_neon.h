@@ -95,6 +95,17 @@ inline float reduce_max(Vec a) {
   return first > second ? first : second;
 }
 
+// Adds lanes at distance 2 of two vectors: 2 lanes a, 2 lanes b.
+inline float32x4_t add_halves(Vec a, Vec b) {
+  return vaddq_f32(vcombine_f32(vget_low_f32(a.v), vget_low_f32(b.v)),
+                   vcombine_f32(vget_high_f32(a.v), vget_high_f32(b.v)));
+}
+inline Vec reduce_add_each(const Vec (&rows)[Vec::kLanes]) {
+  const float32x4_t first = add_halves(rows[0], rows[1]);
+  const float32x4_t second = add_halves(rows[2], rows[3]);
+  return {vaddq_f32(vuzp1q_f32(first, second), vuzp2q_f32(first, second))};
+}
+
 inline void prefetch(const void* p) {
   __builtin_prefetch(p);
 }

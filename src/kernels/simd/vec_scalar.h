@@ -131,6 +131,11 @@ inline float reduce_max(Vec a) {
   return a.lane[0];
 }
 
+// Lane i is reduce_add(rows[i]).
+inline Vec reduce_add_each(const Vec (&rows)[Vec::kLanes]) {
+  return vec_generate([&](std::size_t i) { return reduce_add(rows[i]); });
+}
+
 inline void prefetch(const void*) {}
 
 }  // namespace
