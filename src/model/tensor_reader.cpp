@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
+#include <optional>
+
+#include "tensor/finite.h"
 
 namespace fptq::model {
 namespace {
@@ -22,48 +21,7 @@ std::string type_names(std::span<const DType> types) {
   return names;
 }
 
-// Whether an element of a block has all exponent bits set. A loop without exits is vectorized.
-template <typename Bits>
-bool has_non_finite(const std::byte* bytes, std::size_t count, Bits exponent) {
-  bool found = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    Bits bits;
-    std::memcpy(&bits, bytes + i * sizeof(Bits), sizeof(Bits));
-    found |= (bits & exponent) == exponent;
-  }
-  return found;
-}
-
-bool has_non_finite(const Tensor& tensor, std::size_t begin, std::size_t end) {
-  const std::byte* bytes = tensor.bytes().data() + begin * dtype_bytes(tensor.dtype());
-  if (tensor.dtype() == DType::kF32) {
-    return has_non_finite<std::uint32_t>(bytes, end - begin, 0x7f800000u);
-  }
-  return has_non_finite<std::uint16_t>(
-      bytes, end - begin,
-      static_cast<std::uint16_t>(tensor.dtype() == DType::kF16 ? 0x7c00u : 0x7f80u));
-}
-
 }  // namespace
-
-std::optional<std::size_t> find_non_finite(const Tensor& tensor, ThreadPool& pool) {
-  constexpr std::size_t kBlock = std::size_t{1} << 14;
-  constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
-  std::atomic<std::size_t> first_block{kNone};
-  pool.parallel_for(tensor.elements(), kBlock, [&](std::size_t begin, std::size_t end) {
-    if (!has_non_finite(tensor, begin, end)) return;
-    std::size_t known = first_block.load();
-    while (begin < known && !first_block.compare_exchange_weak(known, begin)) {
-    }
-  });
-  const std::size_t begin = first_block.load();
-  if (begin == kNone) return std::nullopt;
-  const std::size_t end = std::min(begin + kBlock, tensor.elements());
-  for (std::size_t i = begin; i < end; ++i) {
-    if (has_non_finite(tensor, i, i + 1)) return i;
-  }
-  return std::nullopt;
-}
 
 std::string TensorReader::where(const std::string& name) const {
   const io::TensorInfo* info = checkpoint_->find(name);
@@ -104,7 +62,7 @@ Result<Tensor> TensorReader::read_float(const std::string& name, const Shape& sh
 }
 
 Status TensorReader::check_finite(const std::string& name, const Tensor& tensor) const {
-  const std::optional<std::size_t> index = find_non_finite(tensor, *pool_);
+  const std::optional<std::size_t> index = find_non_finite(tensor);
   if (!index) return {};
   float value = 0.0f;
   tensor.read_f32(*index, 1, &value);

@@ -4,8 +4,8 @@
 
 #include <cstddef>
 #include <functional>
-#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,9 +16,6 @@
 #include "tensor/tensor.h"
 
 namespace fptq::model {
-
-// Index of the first NaN or infinite element of a float tensor, or nothing.
-[[nodiscard]] std::optional<std::size_t> find_non_finite(const Tensor& tensor, ThreadPool& pool);
 
 // Reads tensors by name, checks them, and remembers which ones the model uses.
 class TensorReader {
