@@ -75,9 +75,9 @@ void run_layer(benchmark::State& state, const Layer& layer, Isa isa) {
     for (Linear& linear : linears) linear.forward(input, y.data(), pool);
     benchmark::ClobberMemory();
   }
-  const double products =
-      static_cast<double>(linears.size()) * 2.0 * static_cast<double>(tokens * layer.rows) *
-      static_cast<double>(layer.cols);
+  const double products = static_cast<double>(linears.size()) * 2.0 *
+                          static_cast<double>(tokens * layer.rows) *
+                          static_cast<double>(layer.cols);
   state.counters["ops/s"] =
       benchmark::Counter(products, benchmark::Counter::kIsIterationInvariantRate);
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
