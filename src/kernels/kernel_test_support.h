@@ -52,6 +52,23 @@ struct StoredValues {
   std::vector<float> values;  // what the stored bytes mean
 };
 
+// Values from -1 to 1 that are the same on every platform: no library function is involved.
+inline std::vector<float> portable_floats(std::size_t count, std::uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(rng.below(20001)) * 1e-4f - 1.0f;
+  return values;
+}
+
+// FNV-1a over the bits, to compare results with those of another machine.
+inline std::uint64_t bits_hash(std::span<const float> values) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const float value : values) {
+    hash = (hash ^ std::bit_cast<std::uint32_t>(value)) * 0x100000001b3ULL;
+  }
+  return hash;
+}
+
 // Fails at the first element whose bits differ.
 inline void expect_same_bits(std::span<const float> expected, std::span<const float> actual) {
   ASSERT_EQ(expected.size(), actual.size());
@@ -70,6 +87,10 @@ struct VariantName {
 };
 
 }  // namespace fptq::kernels::testing
+
+// Skips the current test, with the reason, for the reference itself.
+#define FPTQ_SKIP_REFERENCE(isa) \
+  if ((isa) == ::fptq::Isa::kScalar) GTEST_SKIP() << "the scalar variant is the reference"
 
 // Skips the current test, with the reason, where the CPU cannot run the variant.
 #define FPTQ_REQUIRE_ISA(isa) \

@@ -199,11 +199,12 @@ TEST(KvStore, StoresNegligibleVectorsAsZerosInInt8) {
 class Attention : public ::testing::TestWithParam<Variant<AttentionFn>> {};
 
 TEST_P(Attention, MatchesScalarBitForBit) {
+  FPTQ_SKIP_REFERENCE(GetParam().isa);
   FPTQ_REQUIRE_ISA(GetParam().isa);
   for (const ElementType type : kTypes) {
-    for (const std::size_t head_dim : {2u, 16u, 24u, 30u, 64u, 80u, 96u, 128u}) {
-      for (const std::size_t group : {1u, 3u, 4u, 7u}) {
-        for (const std::size_t length : {1u, 2u, 63u, 64u, 65u, 129u}) {
+    for (const std::size_t head_dim : {2u, 24u, 30u, 64u, 80u, 128u}) {
+      for (const std::size_t group : {1u, 3u, 7u}) {
+        for (const std::size_t length : {1u, 63u, 65u, 129u}) {
           SCOPED_TRACE(::testing::Message()
                        << "head_dim=" << head_dim << " group=" << group << " length=" << length);
           const Sequence s(length, group, head_dim);
@@ -215,11 +216,22 @@ TEST_P(Attention, MatchesScalarBitForBit) {
   }
 }
 
+TEST_P(Attention, GivesTheSameBitsOnEveryArchitecture) {
+  FPTQ_REQUIRE_ISA(GetParam().isa);
+  Sequence s(100, 2, 20);
+  s.q = testing::portable_floats(s.q.size(), 1);
+  s.k = testing::portable_floats(s.k.size(), 2);
+  s.v = testing::portable_floats(s.v.size(), 3);
+  // Made by the scalar variant on x86-64.
+  EXPECT_EQ(8145938807090243760u, testing::bits_hash(s.run(GetParam().run, ElementType::kI8, 100)));
+}
+
 TEST_P(Attention, MatchesScalarBitForBitWithAWindow) {
+  FPTQ_SKIP_REFERENCE(GetParam().isa);
   FPTQ_REQUIRE_ISA(GetParam().isa);
   for (const std::size_t window : {1u, 3u, 63u, 64u, 65u, 100u, 200u, 1000u}) {
     SCOPED_TRACE(::testing::Message() << "window=" << window);
-    Sequence s(300, 2, 32);
+    Sequence s(300, 2, 16);
     s.window = window;
     expect_same_bits(s.run(attention_scalar, ElementType::kBF16, 300),
                      s.run(GetParam().run, ElementType::kBF16, 300));
@@ -230,10 +242,10 @@ TEST_P(Attention, GivesTheSameBitsHoweverThePrefillIsSplit) {
   FPTQ_REQUIRE_ISA(GetParam().isa);
   for (const ElementType type : kTypes) {
     for (const std::size_t window : {0u, 70u}) {
-      Sequence s(200, 3, 64);
+      Sequence s(140, 3, 40);
       s.window = window;
       const std::vector<float> whole = s.run(GetParam().run, type, s.length);
-      for (const std::size_t chunk : {1u, 2u, 7u, 17u, 64u, 65u}) {
+      for (const std::size_t chunk : {1u, 7u, 64u, 65u}) {
         SCOPED_TRACE(::testing::Message() << "chunk=" << chunk);
         expect_same_bits(whole, s.run(GetParam().run, type, chunk));
       }

@@ -1,12 +1,12 @@
 // dense_gemm, written once over Vec. Included by each variant after its vec_<isa>.h.
 //
-// One token (decode) reads w once, as several streams side by side. More tokens
-// (prefill) widen a tile of w to float32 in scratch, which every token of the block reuses:
+// One token (decode) reads w once, as several streams side by side. More tokens (prefill) widen
+// a tile of w to float32 in scratch, which every token of the block reuses:
 //
-//   for a block of tokens        x stays in the L2 cache
-//     for kTileN channels
-//       for kBlockK of k         w tile [kTileN, kBlockK] as float32, in L1
-//         for kTileM tokens      kTileM x kTileN sums in registers, one part of the lanes a pass
+//   for kBlockM tokens, for kBlockN channels
+//     for kBlockK of k             x block in L2; partial sums wait in scratch, in L2
+//       for kTileN channels        w tile [kTileN, kBlockK] as float32, in L1
+//         for kTileM tokens        kTileM x kTileN sums in registers, one part of the lanes a pass
 
 #pragma once
 
@@ -22,15 +22,14 @@ inline constexpr std::size_t kBlockK = 640;  // 15 KiB of w and 10 KiB of x
 // Floats between rows of the w tile: not a multiple of 4096 bytes, which would put all rows into
 // the same sets of the L1 cache.
 inline constexpr std::size_t kTileStride = kBlockK + 16;
-inline constexpr std::size_t kMaxBlockM = 128 / kTileM * kTileM;
-inline constexpr std::size_t kMinBlockM = 32 / kTileM * kTileM;
-// Floats of x that may stay in the L2 cache: 384 KiB.
-inline constexpr std::size_t kBlockFloatsX = 98304;
+inline constexpr std::size_t kBlockM = 96;
+inline constexpr std::size_t kBlockN = 24;
 // How far ahead of the multiplication decode asks for weights.
 inline constexpr std::size_t kPrefetchBytes = 512;
 inline constexpr std::size_t kDecodeRows = 4;
 
-static_assert(kTileN * kTileStride + kMaxBlockM * kTileN * kVirtualLanes <=
+static_assert(kBlockM % kTileM == 0 && kBlockN % kTileN == 0);
+static_assert(kTileN * kTileStride + kBlockM * kBlockN * kVirtualLanes + kVirtualLanes <=
               kDenseGemmScratchFloats);
 static_assert(kBlockK % kVirtualLanes == 0);
 
@@ -139,48 +138,83 @@ void multiply_tile_of(std::size_t rows, const float* x, std::size_t x_stride, co
   return multiply_tile<3>(x, x_stride, tile, count, first, sums);
 }
 
-// One block of tokens times kTileN or fewer channels.
+// A block of x times a block of w, and where its partial sums are.
+struct Block {
+  std::size_t token;  // first of `tokens` <= kBlockM
+  std::size_t tokens;
+  std::size_t k;  // first of `depth` <= kBlockK
+  std::size_t depth;
+  float* tile;     // [kTileN, kTileStride]
+  float* sums;     // [kBlockM, kTileN, 16] for each tile of channels
+  bool keep_sums;  // k does not fit one block
+};
+
+// Adds up a tile's lanes and writes them to y: `rows` tokens from i on, `channels` from j on.
+inline void write_totals(const DenseGemmArgs& args, std::size_t i, std::size_t rows, std::size_t j,
+                         std::size_t channels, const float* sums) {
+  float totals[kTileM * kTileN + Vec::kLanes];
+  reduce_add16_each(sums, rows * kTileN, totals);
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* y = args.y + (i + r) * args.y_stride + j;
+    for (std::size_t c = 0; c < channels; ++c) y[c] = totals[r * kTileN + c];
+  }
+}
+
+// Asks for one row of the next tile of w, so that it arrives while this one is multiplied.
 template <ElementType kType>
-void multiply_panel(const DenseGemmArgs& args, std::size_t i0, std::size_t tokens, std::size_t j0) {
-  const std::size_t channels = at_most(args.n - j0, kTileN);
-  float* tile = args.scratch;
-  float* panel_sums = args.scratch + kTileN * kTileStride;
-  // Blocks of equal size, whole lanes.
-  const std::size_t blocks = (args.k + kBlockK - 1) / kBlockK;
-  const std::size_t block =
-      ((args.k + blocks - 1) / blocks + kVirtualLanes - 1) / kVirtualLanes * kVirtualLanes;
-  for (std::size_t k0 = 0; k0 < args.k; k0 += block) {
-    const std::size_t count = at_most(args.k - k0, block);
-    widen_rows<kType>(advance<kType>(args.w, j0 * args.w_stride + k0), args.w_stride, channels,
-                      count, tile);
-    for (std::size_t i = 0; i < tokens; i += kTileM) {
-      const std::size_t rows = at_most(tokens - i, kTileM);
-      // With one block of k nothing has to be kept: the same small buffer stays in L1.
-      float* sums = panel_sums + (blocks > 1 ? i * kTileN * kVirtualLanes : 0);
-      multiply_tile_of(rows, args.x + (i0 + i) * args.x_stride + k0, args.x_stride, tile, count,
-                       k0 == 0, sums);
-      if (k0 + count < args.k) continue;
-      float totals[kTileM * kTileN + Vec::kLanes];
-      reduce_add16_each(sums, rows * kTileN, totals);
-      for (std::size_t r = 0; r < rows; ++r) {
-        float* y = args.y + (i0 + i + r) * args.y_stride + j0;
-        for (std::size_t c = 0; c < channels; ++c) y[c] = totals[r * kTileN + c];
-      }
-    }
+void prefetch_row(const DenseGemmArgs& args, std::size_t j, std::size_t k, std::size_t depth) {
+  constexpr std::size_t kLineBytes = 64;
+  if (j >= args.n) return;
+  const auto* row =
+      static_cast<const unsigned char*>(advance<kType>(args.w, j * args.w_stride + k));
+  for (std::size_t byte = 0; byte < depth * kElementBytes<kType>; byte += kLineBytes) {
+    prefetch(row + byte);
+  }
+}
+
+// A block times kTileN or fewer channels from j on.
+template <ElementType kType>
+void multiply_channels(const DenseGemmArgs& args, const Block& block, std::size_t j) {
+  const std::size_t channels = at_most(args.n - j, kTileN);
+  widen_rows<kType>(advance<kType>(args.w, j * args.w_stride + block.k), args.w_stride, channels,
+                    block.depth, block.tile);
+  const bool last = block.k + block.depth == args.k;
+  float* kept = block.sums + j % kBlockN * kBlockM * kVirtualLanes;
+  for (std::size_t i = 0; i < block.tokens; i += kTileM) {
+    const std::size_t rows = at_most(block.tokens - i, kTileM);
+    const float* x = args.x + (block.token + i) * args.x_stride + block.k;
+    // Sums that need not wait stay in L1.
+    float* sums = block.keep_sums ? kept + i * kTileN * kVirtualLanes : block.sums;
+    if (i / kTileM < kTileN)
+      prefetch_row<kType>(args, j + kTileN + i / kTileM, block.k, block.depth);
+    multiply_tile_of(rows, x, args.x_stride, block.tile, block.depth, block.k == 0, sums);
+    if (last) write_totals(args, block.token + i, rows, j, channels, sums);
   }
 }
 
 template <ElementType kType>
 void prefill(const DenseGemmArgs& args) {
+  Block block{};
+  const std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(args.scratch) / 4 % 16;
+  block.tile = args.scratch + (16 - misalignment) % 16;
+  block.sums = block.tile + kTileN * kTileStride;
   // Channels that the last tile lacks are multiplied too, and not written: give them numbers.
   for (std::size_t i = 0; i < kTileN * kTileStride; i += Vec::kLanes) {
-    store_f32(args.scratch + i, vec_zero());
+    store_f32(block.tile + i, vec_zero());
   }
-  std::size_t block = kBlockFloatsX / args.k / kTileM * kTileM;
-  block = block < kMinBlockM ? kMinBlockM : at_most(block, kMaxBlockM);
-  for (std::size_t i0 = 0; i0 < args.m; i0 += block) {
-    for (std::size_t j0 = 0; j0 < args.n; j0 += kTileN) {
-      multiply_panel<kType>(args, i0, at_most(args.m - i0, block), j0);
+  // Blocks of equal depth, whole lanes.
+  const std::size_t blocks = (args.k + kBlockK - 1) / kBlockK;
+  const std::size_t depth =
+      ((args.k + blocks - 1) / blocks + kVirtualLanes - 1) / kVirtualLanes * kVirtualLanes;
+  block.keep_sums = depth < args.k;
+  for (block.token = 0; block.token < args.m; block.token += kBlockM) {
+    block.tokens = at_most(args.m - block.token, kBlockM);
+    for (std::size_t j0 = 0; j0 < args.n; j0 += kBlockN) {
+      const std::size_t j_end = at_most(args.n, j0 + kBlockN);
+      for (block.k = 0; block.k < args.k; block.k += depth) {
+        block.depth = at_most(args.k - block.k, depth);
+        for (std::size_t j = j0; j < j_end; j += kTileN) multiply_channels<kType>(args, block, j);
+      }
     }
   }
 }

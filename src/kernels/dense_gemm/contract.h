@@ -9,8 +9,8 @@
 
 namespace fptq::kernels {
 
-// Floats of scratch memory that one call needs (74 KiB).
-inline constexpr std::size_t kDenseGemmScratchFloats = 18944;
+// Floats of scratch memory that one call needs (160 KiB).
+inline constexpr std::size_t kDenseGemmScratchFloats = 40960;
 
 // y[i, j] = sum_k x[i, k] * w[j, k], that is [m, k] x [n, k]^T = [m, n].
 //
