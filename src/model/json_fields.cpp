@@ -37,6 +37,13 @@ bool JsonFields::has(std::string_view key) const {
   return value != nullptr && !value->is_null();
 }
 
+bool is_whole_number(const Json& value) {
+  // Parsed numbers without a sign are "unsigned" to the JSON library; those that a program put
+  // there, a converter's for instance, are often "integer".
+  return value.is_number_unsigned() ||
+         (value.is_number_integer() && value.get<std::int64_t>() >= 0);
+}
+
 Error JsonFields::unexpected(Error::Kind kind, std::string_view key,
                              const std::string& expected) const {
   const Json* value = raw(key);
@@ -48,8 +55,7 @@ Result<std::optional<std::size_t>> JsonFields::integer(std::string_view key, std
                                                        std::size_t high) const {
   if (!has(key)) return std::optional<std::size_t>();
   const Json& value = *raw(key);
-  // A negative integer is "integer" but not "unsigned" to the JSON library.
-  if (value.is_number_unsigned()) {
+  if (is_whole_number(value)) {
     const auto count = value.get<std::uint64_t>();
     if (count >= low && count <= high) return std::optional<std::size_t>(count);
   }

@@ -12,6 +12,9 @@
 
 namespace fptq::model {
 
+// Whether the value is an integer that is not negative.
+[[nodiscard]] bool is_whole_number(const Json& value);
+
 // One JSON object of a configuration file, whose every value is untrusted. A key that is absent or
 // null reads as nothing; a value of another type or out of range is a kFormat error
 // "where: key: expected X, got Y".

@@ -228,7 +228,7 @@ Status read_token_ids(const JsonFields& fields, LlamaConfig& config) {
   if (const Json* ids = fields.raw("eos_token_id"); ids != nullptr && ids->is_array()) {
     const bool valid =
         ids->size() <= kMaxEosIds && std::all_of(ids->begin(), ids->end(), [](const Json& id) {
-          return id.is_number_unsigned() && id.get<std::uint64_t>() <= kMaxTokenId;
+          return is_whole_number(id) && id.get<std::uint64_t>() <= kMaxTokenId;
         });
     if (!valid) return fields.unexpected(Kind::kFormat, "eos_token_id", "token ids");
     for (const Json& id : *ids) config.eos_ids.push_back(id.get<std::int32_t>());
