@@ -56,7 +56,10 @@ class Binder {
     FPTQ_TRY(ops::RmsNorm final_norm, bind_norm("model.norm"));
 
     FPTQ_TRY(const bool shares, classifier_shares(embedding_matrix));
-    if (shares) FPTQ_TRY_VOID(adopt_classifier_scheme(embedding_matrix));
+    if (shares) {
+      FPTQ_TRY_VOID(check_repeated_grids());
+      FPTQ_TRY_VOID(adopt_classifier_scheme(embedding_matrix));
+    }
     FPTQ_TRY(Matrix classifier_matrix, shares ? Result<Matrix>(std::move(embedding_matrix))
                                               : read_matrix(classifier_module()));
     FPTQ_TRY(ops::Linear classifier,
@@ -72,16 +75,8 @@ class Binder {
   }
 
  private:
-  // Some tied checkpoints store the one matrix under the classifier's name.
   [[nodiscard]] Module embedding_module() const {
-    const bool under_classifier =
-        config_.tied_embeddings && !holds_weight(kEmbeddingName) && holds_weight(kClassifierName);
-    return {under_classifier ? kClassifierName : kEmbeddingName, config_.vocab_size,
-            config_.hidden_size, false,
-            under_classifier ? ModuleKind::kLinear : ModuleKind::kEmbedding};
-  }
-  [[nodiscard]] bool holds_weight(const std::string& module) const {
-    return reader_.has(module + ".weight") || reader_.has(module + ".weight_packed");
+    return {kEmbeddingName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kEmbedding};
   }
   [[nodiscard]] Module classifier_module() const {
     return {kClassifierName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kLinear};
@@ -213,7 +208,6 @@ class Binder {
   // other classifier.
   Result<bool> classifier_shares(const Matrix& embedding) {
     if (!config_.tied_embeddings) return false;
-    if (embedding_module().name == kClassifierName) return true;
     const std::string name = std::string(kClassifierName) + ".weight";
     const bool packed = reader_.has(std::string(kClassifierName) + ".weight_packed");
     if (!packed && !reader_.has(name)) return true;
@@ -239,7 +233,6 @@ class Binder {
   Status adopt_classifier_scheme(Matrix& embedding) const {
     const std::optional<ModuleQuantization> own = quantization(classifier_module());
     auto* packed = std::get_if<QuantizedModule>(&embedding);
-    if (embedding_module().name == kClassifierName) return {};  // read with its own scheme
     if (packed != nullptr) packed->activations.reset();
     if (!own) return {};
     const std::string where = reader_.checkpoint().path().string() + ": module \"" +
@@ -258,6 +251,27 @@ class Binder {
     }
     if (options_.activations == ActivationMode::kAsStored) {
       packed->activations = own->scheme.activations;
+    }
+    return {};
+  }
+
+  // A quantized matrix that serves twice lies in the file once, and its scales and zero points a
+  // second time under the classifier's name, where loaders of compressed-tensors look for them.
+  Status check_repeated_grids() {
+    for (const char* part : {".weight_scale", ".weight_zero_point"}) {
+      const std::string copy = std::string(kClassifierName) + part;
+      const std::string original = std::string(kEmbeddingName) + part;
+      if (!reader_.has(copy)) continue;
+      reader_.use(copy);
+      FPTQ_TRY(const Tensor repeated, reader_.checkpoint().read(copy));
+      FPTQ_TRY(const Tensor first, reader_.checkpoint().read(original));
+      const bool same =
+          repeated.dtype() == first.dtype() && repeated.shape() == first.shape() &&
+          std::equal(repeated.bytes().begin(), repeated.bytes().end(), first.bytes().begin());
+      if (!same) {
+        return Error{Error::Kind::kFormat, reader_.where(copy) + ": expected the values of \"" +
+                                               original + "\", because the two matrices are tied"};
+      }
     }
     return {};
   }
