@@ -1,0 +1,54 @@
+// From a checkpoint to a quantized one on disk.
+
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "io/checkpoint.h"
+#include "quantize/plan.h"
+#include "quantize/recipe.h"
+
+namespace fptq::quantize {
+
+struct QuantizeOptions {
+  std::filesystem::path output;       // a directory that does not exist yet
+  bool overwrite = false;             // replace what has that name, once the new one is complete
+  ThreadPool* pool = nullptr;         // required
+  std::uint64_t ram_limit_bytes = 0;  // refuse to begin where more is needed; 0: no limit
+  std::uint64_t max_shard_bytes = 5'000'000'000;
+  ProgressFn progress;
+};
+
+// What was done, for a summary. The manifest in the output says more.
+struct QuantizeReport {
+  std::uint64_t parameters = 0;
+  std::uint64_t source_bytes = 0;  // of the source's weight files
+  std::uint64_t output_bytes = 0;  // of the output's tensors
+  double bits_per_weight = 0;
+  double linear_bits_per_weight = 0;
+  double relative_error = 0;  // sum of squared errors / sum of squares, over quantized weights
+  double seconds = 0;
+  std::vector<std::string> warnings;  // of the checkpoint and of the plan
+};
+
+// Writes a Hugging Face directory with the quantized weights, config.json, the tokenizer's files
+// unchanged, recipe.yaml and fptq_manifest.json. Streams: memory does not grow with the model
+// (Plan::working_bytes). The same recipe and checkpoint give the same bytes on every machine and
+// for every number of threads, the manifest's "run" excepted.
+//
+// The output has its final name only when it is complete; after an error or an interruption
+// nothing is left.
+// Errors: those of make_plan() and write_tensor(); kInvalidArgument for an output that exists or
+// that holds the source; kLimit for memory or disk that will not suffice, before anything is
+// written; kIo; kInterrupted when `progress` returned false.
+[[nodiscard]] Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe,
+                                                         const io::Checkpoint& checkpoint,
+                                                         const QuantizeOptions& options);
+
+}  // namespace fptq::quantize

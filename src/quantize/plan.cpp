@@ -1,0 +1,340 @@
+#include "quantize/plan.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "model/llama_config.h"
+#include "quantize/layer_pattern.h"
+#include "quantize/tensor_writing.h"
+
+namespace fptq::quantize {
+namespace {
+
+constexpr std::string_view kEmbeddingModule = "model.embed_tokens";
+constexpr std::string_view kClassifierModule = "lm_head";
+
+std::string weight_of(std::string_view module) {
+  return std::string(module) + ".weight";
+}
+
+// A linear or embedding as config.json describes it.
+struct Module {
+  enum class Role { kLinear, kEmbedding, kClassifier };
+
+  std::string name;
+  Role role;
+  Shape shape;
+};
+
+std::vector<Module> modules_of(const model::LlamaConfig& config) {
+  using Role = Module::Role;
+  const std::size_t width = config.hidden_size;
+  std::vector<Module> modules = {
+      {std::string(kEmbeddingModule), Role::kEmbedding, {config.vocab_size, width}}};
+  for (std::size_t layer = 0; layer < config.num_layers; ++layer) {
+    const std::string block = "model.layers." + std::to_string(layer) + ".";
+    modules.push_back({block + "self_attn.q_proj", Role::kLinear, {config.q_width(), width}});
+    modules.push_back({block + "self_attn.k_proj", Role::kLinear, {config.kv_width(), width}});
+    modules.push_back({block + "self_attn.v_proj", Role::kLinear, {config.kv_width(), width}});
+    modules.push_back({block + "self_attn.o_proj", Role::kLinear, {width, config.q_width()}});
+    const std::size_t inner = config.intermediate_size;
+    modules.push_back({block + "mlp.gate_proj", Role::kLinear, {inner, width}});
+    modules.push_back({block + "mlp.up_proj", Role::kLinear, {inner, width}});
+    modules.push_back({block + "mlp.down_proj", Role::kLinear, {width, inner}});
+  }
+  modules.push_back(
+      {std::string(kClassifierModule), Role::kClassifier, {config.vocab_size, width}});
+  return modules;
+}
+
+// The recipe's overrides, ready to be searched.
+class LayerChoices {
+ public:
+  static Result<LayerChoices> compile(const Recipe& recipe) {
+    LayerChoices choices(recipe);
+    for (const LayerOverride& layer : recipe.overrides) {
+      FPTQ_TRY(LayerPattern pattern, LayerPattern::compile(layer.pattern));
+      choices.patterns_.push_back(std::move(pattern));
+    }
+    choices.matched_.resize(recipe.overrides.size(), false);
+    return choices;
+  }
+
+  LayerChoice choose(const Module& module) {
+    LayerChoice choice = module.role == Module::Role::kLinear      ? recipe_.linears
+                         : module.role == Module::Role::kEmbedding ? recipe_.embedding
+                                                                   : recipe_.classifier;
+    bool decided = false;
+    for (std::size_t i = 0; i < patterns_.size(); ++i) {
+      if (!patterns_[i].found_in(module.name)) continue;
+      matched_[i] = true;
+      if (!decided) choice = recipe_.overrides[i].choice;
+      decided = true;
+    }
+    if (module.role == Module::Role::kEmbedding) choice.scheme.activations.reset();
+    return choice;
+  }
+
+  // Errors: kInvalidArgument for the first pattern that no module's name matched.
+  Status check_all_matched() const {
+    const auto unmatched = std::find(matched_.begin(), matched_.end(), false);
+    if (unmatched == matched_.end()) return {};
+    const auto index = static_cast<std::size_t>(unmatched - matched_.begin());
+    return Error{Error::Kind::kInvalidArgument,
+                 "override \"" + recipe_.overrides[index].pattern +
+                     "\": expected to be found in the name of a layer, and no layer has such a "
+                     "name. Names are like model.layers.0.mlp.down_proj, model.embed_tokens and "
+                     "lm_head"};
+  }
+
+ private:
+  explicit LayerChoices(const Recipe& recipe) : recipe_(recipe) {}
+
+  const Recipe& recipe_;
+  std::vector<LayerPattern> patterns_;
+  std::vector<bool> matched_;
+};
+
+Result<const io::TensorInfo*> find_weight(const io::Checkpoint& checkpoint, const Module& module) {
+  const std::string name = weight_of(module.name);
+  const io::TensorInfo* info = checkpoint.find(name);
+  if (info == nullptr) {
+    return Error{Error::Kind::kFormat, checkpoint.path().string() + ": tensor \"" + name +
+                                           "\": expected from config.json, and it is not there"};
+  }
+  const std::string where = info->file + ": tensor \"" + name + "\": ";
+  if (info->shape != module.shape) {
+    return Error{Error::Kind::kFormat,
+                 where + "expected " + shape_text(module.shape) + " from config.json, got " +
+                     shape_text(info->shape) +
+                     ". Do config.json and the weights belong to the same model?"};
+  }
+  if (!is_float_weight_dtype(info->dtype)) {
+    return Error{Error::Kind::kFormat,
+                 where + "expected F32, F16 or BF16, got " + std::string(dtype_name(info->dtype))};
+  }
+  return info;
+}
+
+// Codes under the name "X.weight" are what loaders tie; packed ones they do not.
+bool can_share_codes(const LayerChoice& embedding, const LayerChoice& classifier) {
+  const auto& weights = embedding.scheme.weights;
+  if (weights != classifier.scheme.weights) return false;
+  if (!weights) return embedding.cast == classifier.cast;
+  return storage_format(*weights) == "int-quantized";
+}
+
+// Whether a classifier that the checkpoint ships although config.json says tied is the embedding.
+Result<bool> same_bytes(const io::Checkpoint& checkpoint, const std::string& a,
+                        const std::string& b) {
+  FPTQ_TRY(const Tensor first, checkpoint.read(a));
+  FPTQ_TRY(const Tensor second, checkpoint.read(b));
+  const bool same = first.dtype() == second.dtype() && first.shape() == second.shape() &&
+                    std::equal(first.bytes().begin(), first.bytes().end(), second.bytes().begin());
+  checkpoint.release(a);
+  checkpoint.release(b);
+  return same;
+}
+
+TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const Module& module,
+                       const LayerChoice& choice) {
+  TensorPlan plan{info.name, info.shape, module.name, {}, {}, choice.scheme, {}};
+  if (choice.scheme.weights) {
+    const DType scale_dtype =
+        recipe.scale_dtype.value_or(info.dtype == DType::kBF16 ? DType::kBF16 : DType::kF16);
+    plan.quantized = stored_module(module.name, *choice.scheme.weights, info.shape[0],
+                                   info.shape[1], scale_dtype);
+  } else {
+    plan.stored =
+        io::TensorSpec{weight_of(module.name), choice.cast.value_or(info.dtype), info.shape};
+  }
+  return plan;
+}
+
+std::uint64_t elements(const Shape& shape) {
+  return element_count(shape).value_or(0);
+}
+
+// Totals, once the tensors are decided.
+void add_up(const io::Checkpoint& checkpoint, Plan& plan) {
+  std::uint64_t linear_bytes = 0;
+  std::uint64_t linear_weights = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    const std::uint64_t count = elements(tensor.shape);
+    plan.output_bytes += tensor.output_bytes();
+    plan.parameters += count;
+    if (tensor.module.starts_with("model.layers.")) {
+      linear_bytes += tensor.output_bytes();
+      linear_weights += count;
+    }
+    const io::TensorInfo& info = *checkpoint.find(tensor.source);
+    // Containers that store something else than the values give a copy of the whole tensor.
+    const std::uint64_t dense_bytes = count * dtype_bytes(info.dtype);
+    const std::uint64_t copy_bytes = info.stored_bytes == dense_bytes ? 0 : dense_bytes;
+    plan.working_bytes = std::max(plan.working_bytes, copy_bytes + block_working_bytes(tensor));
+  }
+  if (plan.parameters != 0) {
+    plan.bits_per_weight =
+        8.0 * static_cast<double>(plan.output_bytes) / static_cast<double>(plan.parameters);
+  }
+  if (linear_weights != 0) {
+    plan.linear_bits_per_weight =
+        8.0 * static_cast<double>(linear_bytes) / static_cast<double>(linear_weights);
+  }
+}
+
+// Other libraries take groups that divide the width only.
+void warn_of_short_groups(Plan& plan) {
+  std::size_t count = 0;
+  std::string example;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (!tensor.quantized || tensor.scheme.weights->strategy != Strategy::kGroup) continue;
+    if (tensor.shape[1] % tensor.scheme.weights->group_size == 0) continue;
+    if (count++ == 0) {
+      example = tensor.module + " has " + std::to_string(tensor.shape[1]) +
+                " inputs in groups of " + std::to_string(tensor.scheme.weights->group_size);
+    }
+  }
+  if (count == 0) return;
+  plan.warnings.push_back(
+      std::to_string(count) + " layers have a last group that is shorter (" + example +
+      "). fptq runs them, but the compressed-tensors library refuses to load them; for that, "
+      "choose a group size that divides the width, or w4c");
+}
+
+}  // namespace
+
+std::vector<io::TensorSpec> TensorPlan::outputs() const {
+  if (stored) return {*stored};
+  std::vector<io::TensorSpec> all;
+  for (const io::TensorSpec* part : quantized->tensors()) all.push_back(*part);
+  if (twin) {
+    all.push_back(twin->scales);
+    if (twin->zero_points) all.push_back(*twin->zero_points);
+  }
+  return all;
+}
+
+std::uint64_t TensorPlan::output_bytes() const {
+  std::uint64_t size = 0;
+  for (const io::TensorSpec& tensor : outputs()) size += spec_bytes(tensor);
+  return size;
+}
+
+std::vector<io::TensorSpec> Plan::output_tensors() const {
+  std::vector<io::TensorSpec> all;
+  for (const TensorPlan& tensor : tensors) {
+    const std::vector<io::TensorSpec> outputs = tensor.outputs();
+    all.insert(all.end(), outputs.begin(), outputs.end());
+  }
+  return all;
+}
+
+Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
+  const std::string where = checkpoint.path().string();
+  if (checkpoint.config().contains("quantization_config")) {
+    return Error{Error::Kind::kUnsupported,
+                 where +
+                     ": expected a checkpoint in floating point, and config.json says that it "
+                     "is quantized. Quantize the original, or dequantize this one with fptq "
+                     "convert --to dense"};
+  }
+  FPTQ_TRY(const model::LlamaConfig config,
+           model::parse_llama_config(checkpoint.config(), where + "/config.json"));
+  FPTQ_TRY(LayerChoices choices, LayerChoices::compile(recipe));
+
+  Plan plan;
+  const std::string classifier_weight = weight_of(kClassifierModule);
+  const std::string embedding_weight = weight_of(kEmbeddingModule);
+  bool source_tied = config.tied_embeddings;
+  bool drop_classifier = false;
+  if (source_tied && checkpoint.find(classifier_weight) != nullptr) {
+    FPTQ_TRY(drop_classifier, same_bytes(checkpoint, embedding_weight, classifier_weight));
+    source_tied = drop_classifier;
+    if (!source_tied) {
+      plan.warnings.push_back(
+          "config.json says that embedding and classifier are tied, but the weights hold another "
+          "classifier; it is kept, and the output's config.json says that they are not tied");
+    }
+  }
+
+  std::map<std::string, TensorPlan> decided;  // by source tensor
+  std::optional<TensorPlan> split_classifier;
+  LayerChoice embedding_choice;
+  for (const Module& module : modules_of(config)) {
+    const LayerChoice choice = choices.choose(module);
+    plan.modules.push_back(
+        ModuleScheme{module.name, module.role == Module::Role::kEmbedding, choice.scheme});
+    if (module.role == Module::Role::kEmbedding) embedding_choice = choice;
+    if (module.role != Module::Role::kClassifier || !source_tied) {
+      FPTQ_TRY(const io::TensorInfo* info, find_weight(checkpoint, module));
+      decided.emplace(info->name, plan_weight(recipe, *info, module, choice));
+      continue;
+    }
+    TensorPlan& embedding = decided.at(embedding_weight);
+    const io::TensorInfo& info = *checkpoint.find(embedding_weight);
+    plan.tied = can_share_codes(embedding_choice, choice);
+    if (!plan.tied) {
+      split_classifier = plan_weight(recipe, info, module, choice);
+      plan.warnings.push_back(
+          "embedding and classifier are tied in the source and quantized differently; the output "
+          "holds both");
+    } else if (choice.scheme.weights) {
+      embedding.twin = plan_weight(recipe, info, module, choice).quantized;
+    }
+  }
+  FPTQ_TRY_VOID(choices.check_all_matched());
+
+  for (const io::TensorInfo& info : checkpoint.tensors()) {
+    if (drop_classifier && info.name == classifier_weight) continue;
+    const auto known = decided.find(info.name);
+    if (known != decided.end()) {
+      plan.tensors.push_back(known->second);
+    } else {
+      plan.tensors.push_back(TensorPlan{info.name,
+                                        info.shape,
+                                        "",
+                                        io::TensorSpec{info.name, info.dtype, info.shape},
+                                        {},
+                                        {},
+                                        {}});
+    }
+    if (info.name == embedding_weight && split_classifier) {
+      plan.tensors.push_back(*split_classifier);
+    }
+  }
+  warn_of_short_groups(plan);
+  add_up(checkpoint, plan);
+  return plan;
+}
+
+Json output_config(const Plan& plan, const io::Checkpoint& checkpoint) {
+  Json config = checkpoint.config();
+  if (config.value("tie_word_embeddings", false) != plan.tied) {
+    config["tie_word_embeddings"] = plan.tied;
+  }
+  const auto quantized = [](const ModuleScheme& module) {
+    return module.scheme.weights.has_value();
+  };
+  if (std::any_of(plan.modules.begin(), plan.modules.end(), quantized)) {
+    config["quantization_config"] = quantization_config(plan.modules);
+  }
+  return config;
+}
+
+Status check_disk_space(const std::filesystem::path& directory, std::uint64_t bytes_needed) {
+  struct statvfs info {};
+  if (::statvfs(directory.empty() ? "." : directory.c_str(), &info) != 0) return {};
+  const std::uint64_t bytes_free = std::uint64_t{info.f_bavail} * info.f_frsize;
+  if (bytes_needed <= bytes_free) return {};
+  return Error{Error::Kind::kLimit, directory.string() + ": the output needs " +
+                                        std::to_string(bytes_needed) + " bytes, and " +
+                                        std::to_string(bytes_free) +
+                                        " are free. Free some space, or write to another disk"};
+}
+
+}  // namespace fptq::quantize

@@ -1,0 +1,49 @@
+// Turns one tensor of the source into bytes of the output, in blocks of rows, so that memory does
+// not grow with the model.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "algo/rounding.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "quantize/plan.h"
+#include "tensor/tensor.h"
+
+namespace fptq::quantize {
+
+// Takes the next bytes of one tensor of the output. The tensors of one TensorPlan come one after
+// the other in the order of Plan::output_tensors(), and the bytes of each in theirs.
+using ByteSink =
+    std::function<Status(const io::TensorSpec& tensor, std::span<const std::byte> bytes)>;
+
+// What became of a tensor.
+struct TensorOutcome {
+  std::string source_sha256;  // of the values as the checkpoint gives them
+  // Of rounded tensors; of kept ones what the cast lost.
+  algo::RoundingError error;
+};
+
+// Rows that are rounded together: a multiple of 8, which zero points are packed in, and about
+// a million weights.
+[[nodiscard]] std::size_t block_rows(std::size_t rows, std::size_t cols);
+
+// Memory that write_tensor() takes for that tensor.
+[[nodiscard]] std::uint64_t block_working_bytes(const TensorPlan& plan);
+
+// Writes the tensor as planned. The bytes do not depend on the number of threads.
+//
+//   weights     what plan.source names, of plan.shape
+//   after_block called after every block, with the elements done so far
+// Errors: kFormat for a NaN or an infinity, with its index; kUnsupported for a value that a
+// cast cannot hold; those of the sink and of after_block.
+[[nodiscard]] Result<TensorOutcome> write_tensor(
+    const TensorPlan& plan, const Tensor& weights, algo::Rounding rounding, ThreadPool& pool,
+    const ByteSink& sink, const std::function<Status(std::uint64_t elements_done)>& after_block);
+
+}  // namespace fptq::quantize
