@@ -47,4 +47,22 @@ std::int64_t fptq_tokenizer_id_of(const FptqTokenizer* tokenizer, const std::uin
 // The text of a token; false, with nothing written, where no token has that id.
 bool fptq_tokenizer_token_of(const FptqTokenizer* tokenizer, std::uint32_t id, FptqBytes* value);
 
+struct FptqTemplate;  // a parsed chat template
+
+bool fptq_template_new(const std::uint8_t* source, std::size_t size, FptqTemplate** value,
+                       FptqBytes* error);
+void fptq_template_free(FptqTemplate* chat_template);
+
+enum FptqOutcome : std::int32_t {
+  kFptqDone = 0,
+  kFptqFailed = 1,   // the template is wrong, or does not fit its input
+  kFptqRefused = 2,  // it called raise_exception
+  kFptqLimit = 3,    // it wants to do more work than a chat template may
+};
+
+// context: a JSON object, the variables. wall_clock: the local time for strftime_now, in seconds
+// since 1970-01-01 00:00 local. Writes the rendered text, or the reason where there is none.
+FptqOutcome fptq_template_render(const FptqTemplate* chat_template, const std::uint8_t* context,
+                                 std::size_t size, std::int64_t wall_clock, FptqBytes* text);
+
 }  // extern "C"

@@ -14,7 +14,10 @@ impl Bytes {
     pub fn from_vec(bytes: Vec<u8>) -> Bytes {
         let bytes = bytes.into_boxed_slice();
         let size = bytes.len();
-        Bytes { data: Box::into_raw(bytes).cast::<u8>(), size }
+        Bytes {
+            data: Box::into_raw(bytes).cast::<u8>(),
+            size,
+        }
     }
 }
 
@@ -29,7 +32,10 @@ impl Ids {
     pub fn from_vec(ids: Vec<u32>) -> Ids {
         let ids = ids.into_boxed_slice();
         let size = ids.len();
-        Ids { data: Box::into_raw(ids).cast::<u32>(), size }
+        Ids {
+            data: Box::into_raw(ids).cast::<u32>(),
+            size,
+        }
     }
 }
 
@@ -75,4 +81,12 @@ pub unsafe fn deliver<T>(result: Result<T, String>, value: *mut T, error: *mut B
             false
         }
     }
+}
+
+/// The text of `bytes`, or an error that names the first byte that is not UTF-8.
+pub fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let at = e.valid_up_to();
+        format!("byte {at}: expected UTF-8, got 0x{:02x}", bytes[at])
+    })
 }

@@ -2,9 +2,16 @@
 //! The C side of it is src/text/bridge.h; keep the two equal.
 
 mod abi;
+mod bounds;
+mod jinja_source;
+mod python;
+mod python_json;
+mod strftime;
+mod template;
 mod tokenizer;
 
 use abi::{borrowed, deliver, guarded, Bytes, Ids};
+use template::{Outcome, Template};
 use tokenizer::Tokenizer;
 
 /// # Safety
@@ -12,7 +19,9 @@ use tokenizer::Tokenizer;
 #[no_mangle]
 pub unsafe extern "C" fn fptq_bridge_free_bytes(bytes: Bytes) {
     if !bytes.data.is_null() {
-        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(bytes.data, bytes.size)));
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(
+            bytes.data, bytes.size,
+        )));
     }
 }
 
@@ -21,7 +30,9 @@ pub unsafe extern "C" fn fptq_bridge_free_bytes(bytes: Bytes) {
 #[no_mangle]
 pub unsafe extern "C" fn fptq_bridge_free_ids(ids: Ids) {
     if !ids.data.is_null() {
-        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(ids.data, ids.size)));
+        drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(
+            ids.data, ids.size,
+        )));
     }
 }
 
@@ -75,7 +86,11 @@ pub unsafe extern "C" fn fptq_tokenizer_encode(
     error: *mut Bytes,
 ) -> bool {
     let (tokenizer, text) = (&*tokenizer, borrowed(text, size));
-    deliver(guarded(|| tokenizer.encode(text, add_special).map(Ids::from_vec)), value, error)
+    deliver(
+        guarded(|| tokenizer.encode(text, add_special).map(Ids::from_vec)),
+        value,
+        error,
+    )
 }
 
 /// # Safety
@@ -91,7 +106,9 @@ pub unsafe extern "C" fn fptq_tokenizer_decode(
 ) -> bool {
     let (tokenizer, ids) = (&*tokenizer, borrowed(ids, size));
     let result = guarded(|| {
-        tokenizer.decode(ids, skip_special).map(|text| Bytes::from_vec(text.into_bytes()))
+        tokenizer
+            .decode(ids, skip_special)
+            .map(|text| Bytes::from_vec(text.into_bytes()))
     });
     deliver(result, value, error)
 }
@@ -107,7 +124,10 @@ pub unsafe extern "C" fn fptq_tokenizer_id_of(
     size: usize,
 ) -> i64 {
     let (tokenizer, token) = (&*tokenizer, borrowed(token, size));
-    guarded(|| Ok(tokenizer.id_of(token))).ok().flatten().map_or(-1, i64::from)
+    guarded(|| Ok(tokenizer.id_of(token)))
+        .ok()
+        .flatten()
+        .map_or(-1, i64::from)
 }
 
 /// The text of a token as the vocabulary spells it. False where no token has that id.
@@ -128,4 +148,50 @@ pub unsafe extern "C" fn fptq_tokenizer_token_of(
         }
         _ => false,
     }
+}
+
+/// # Safety
+/// `source` points to `size` bytes, `value` and `error` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_template_new(
+    source: *const u8,
+    size: usize,
+    value: *mut *mut Template,
+    error: *mut Bytes,
+) -> bool {
+    let source = borrowed(source, size);
+    let result = guarded(|| Template::new(source).map(|t| Box::into_raw(Box::new(t))));
+    deliver(result, value, error)
+}
+
+/// # Safety
+/// `template` came from `fptq_template_new` and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_template_free(template: *mut Template) {
+    if !template.is_null() {
+        drop(Box::from_raw(template));
+    }
+}
+
+/// The rendered text, or why there is none.
+///
+/// # Safety
+/// `template` is alive, `context` points to `size` bytes, `text` to a writable place.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_template_render(
+    template: *const Template,
+    context: *const u8,
+    size: usize,
+    wall_clock: i64,
+    text: *mut Bytes,
+) -> Outcome {
+    let (template, context) = (&*template, borrowed(context, size));
+    let rendered = guarded(|| Ok(template.render(context, wall_clock)));
+    let (outcome, bytes) = match rendered {
+        Ok(Ok(rendered)) => (Outcome::Done, rendered),
+        Ok(Err((outcome, reason))) => (outcome, reason),
+        Err(panic) => (Outcome::Failed, panic),
+    };
+    text.write(Bytes::from_vec(bytes.into_bytes()));
+    outcome
 }

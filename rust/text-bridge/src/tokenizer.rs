@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::abi::utf8;
+
 /// Ids beyond this are taken for a damaged file: no published vocabulary has a tenth of it.
 const MAX_VOCABULARY: usize = 1 << 24;
 
@@ -83,12 +85,4 @@ impl Tokenizer {
     pub fn token_of(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
-}
-
-/// The text of `bytes`, or an error that names the first byte that is not UTF-8.
-pub fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|e| {
-        let at = e.valid_up_to();
-        format!("byte {at}: expected UTF-8, got 0x{:02x}", bytes[at])
-    })
 }
