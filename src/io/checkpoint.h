@@ -19,12 +19,12 @@ namespace fptq::io {
 
 // What is known of a tensor without reading it.
 struct TensorInfo {
-  std::string name;        // Hugging Face's: "model.layers.0.self_attn.q_proj.weight"
-  DType dtype;             // of what read() returns
+  std::string name;  // Hugging Face's: "model.layers.0.self_attn.q_proj.weight"
+  DType dtype;       // of what read() returns
   Shape shape;
-  std::uint64_t stored_bytes;   // in the file; GGUF's blocks take fewer than dtype and shape say
-  std::string stored_type;      // "BF16", "Q4_K"
-  std::string file;             // where it is stored, for messages
+  std::uint64_t stored_bytes;  // in the file; GGUF's blocks take fewer than dtype and shape say
+  std::string stored_type;     // "BF16", "Q4_K"
+  std::string file;            // where it is stored, for messages
 };
 
 // Everything about text that a checkpoint carries.
@@ -72,6 +72,7 @@ class Checkpoint {
 // Opens MODEL: a directory with config.json and *.safetensors, a .gguf file, or a llama2.c .bin
 // (its tokenizer.bin is looked for beside it under the names tokenizer.bin and tok*.bin).
 // Reads headers only. Errors: kNotFound, kFormat, kUnsupported, each naming the file.
-[[nodiscard]] Result<std::unique_ptr<Checkpoint>> open_checkpoint(const std::filesystem::path& model);
+[[nodiscard]] Result<std::unique_ptr<Checkpoint>> open_checkpoint(
+    const std::filesystem::path& model);
 
 }  // namespace fptq::io

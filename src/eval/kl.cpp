@@ -1,0 +1,169 @@
+#include "eval/kl.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/check.h"
+#include "eval/softmax.h"
+#include "eval/statistics.h"
+#include "eval/windows.h"
+
+namespace fptq::eval {
+namespace {
+
+Result<std::size_t> choose_context(const TextModel& base, const TextModel& candidate,
+                                   const KlOptions& options) {
+  if (options.context == 0) {
+    return default_context(Protocol::kLlamaCpp, std::min(base.context, candidate.context));
+  }
+  const std::size_t smallest = smallest_context(Protocol::kLlamaCpp);
+  if (options.context >= smallest) return options.context;
+  return Error{Error::Kind::kInvalidArgument,
+               "context: expected at least " + std::to_string(smallest) +
+                   " tokens for a KL divergence, got " + std::to_string(options.context)};
+}
+
+// The ids of the text, which have to be the same for both models.
+Result<std::vector<TokenId>> encode_for_both(const TextModel& base, const TextModel& candidate,
+                                             std::string_view text) {
+  const std::size_t base_rows = base.logits->vocabulary();
+  const std::size_t candidate_rows = candidate.logits->vocabulary();
+  if (base_rows != candidate_rows) {
+    return Error{Error::Kind::kInvalidArgument,
+                 "KL divergence: expected two models with the same vocabulary, got " +
+                     std::to_string(base_rows) + " and " + std::to_string(candidate_rows) +
+                     " tokens. Is the candidate made from that base?"};
+  }
+  FPTQ_TRY(std::vector<TokenId> ids, base.encode(text));
+  FPTQ_TRY(const std::vector<TokenId> other, candidate.encode(text));
+  if (ids != other) {
+    const auto [one, two] = std::mismatch(ids.begin(), ids.end(), other.begin(), other.end());
+    const auto id_text = [](auto at, auto end) {
+      return at == end ? std::string("the end") : "id " + std::to_string(*at);
+    };
+    return Error{Error::Kind::kInvalidArgument,
+                 "KL divergence: expected two models that tokenize the text alike, got " +
+                     id_text(one, ids.end()) + " and " + id_text(two, other.end()) + " at token " +
+                     std::to_string(one - ids.begin()) + ". Is the candidate made from that base?"};
+  }
+  for (const TokenId id : ids) {
+    if (id >= 0 && static_cast<std::size_t>(id) < base_rows) continue;
+    return Error{Error::Kind::kFormat,
+                 "tokenizer: expected ids below " + std::to_string(base_rows) +
+                     ", the rows of the models' classifiers, got " + std::to_string(id)};
+  }
+  return ids;
+}
+
+// Runs both models through windows and collects what differs.
+class Comparer {
+ public:
+  Comparer(LogitsSource& base, LogitsSource& candidate, ThreadPool& pool)
+      : base_(base), candidate_(candidate), pool_(&pool), vocabulary_(base.vocabulary()) {}
+
+  Status add_window(std::span<const TokenId> tokens, std::size_t first_scored) {
+    FPTQ_TRY_VOID(base_.open(tokens, first_scored));
+    FPTQ_TRY_VOID(candidate_.open(tokens, first_scored));
+    for (std::size_t i = first_scored; i < tokens.size();) {
+      const std::size_t rows = std::min(base_.rows_at_a_time(), tokens.size() - i);
+      FPTQ_TRY(const std::span<const float> p, base_.read(rows));
+      FPTQ_TRY(const std::span<const float> q, candidate_.read(rows));
+      rows_.resize(rows);
+      pool_->parallel_for(rows, 1, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t r = begin; r < end; ++r) {
+          rows_[r] = compare_logits(p.subspan(r * vocabulary_, vocabulary_),
+                                    q.subspan(r * vocabulary_, vocabulary_), tokens[i + r]);
+        }
+      });
+      for (const TokenDivergence& row : rows_) {
+        if (std::isnan(row.kl) || std::isnan(row.delta_p)) {
+          return Error{Error::Kind::kFormat,
+                       "KL divergence: expected finite logits, got infinity or NaN. Are the "
+                       "weights damaged?"};
+        }
+        add(row);
+      }
+      i += rows;
+    }
+    return {};
+  }
+
+  // At least one position has been added.
+  [[nodiscard]] KlDivergence finish() {
+    std::sort(values_.begin(), values_.end());
+    const auto count = static_cast<double>(values_.size());
+    KlDivergence result;
+    result.mean = moments_.mean();
+    result.standard_error = values_.size() < 2 ? 0.0 : moments_.standard_error();
+    result.median = quantile(values_, 0.5);
+    result.p90 = quantile(values_, 0.9);
+    result.p99 = quantile(values_, 0.99);
+    result.max = values_.back();
+    result.top1_agreement = static_cast<double>(same_top_) / count;
+    result.rms_delta_p = std::sqrt(squared_delta_p_ / count);
+    result.tokens = values_.size();
+    return result;
+  }
+
+ private:
+  void add(const TokenDivergence& row) {
+    values_.push_back(row.kl);
+    moments_.add(row.kl);
+    same_top_ += row.same_top ? 1 : 0;
+    squared_delta_p_ += row.delta_p * row.delta_p;
+  }
+
+  WindowReader base_;
+  WindowReader candidate_;
+  ThreadPool* pool_;
+  std::size_t vocabulary_;
+  std::vector<TokenDivergence> rows_;
+  std::vector<double> values_;  // all of them: quantiles need them, 8 bytes a position
+  RunningMoments moments_;
+  std::size_t same_top_ = 0;
+  double squared_delta_p_ = 0.0;
+};
+
+}  // namespace
+
+Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidate, ThreadPool& pool,
+                                std::string_view text, const std::string& name,
+                                const KlOptions& options, const ProgressFn& progress) {
+  FPTQ_CHECK(
+      base.logits != nullptr && candidate.logits != nullptr && base.encode && candidate.encode,
+      "two models and their tokenizers");
+  FPTQ_TRY(const std::size_t context, choose_context(base, candidate, options));
+  FPTQ_TRY(const DocumentSet set,
+           make_documents(Protocol::kLlamaCpp, options.documents, text, name));
+  FPTQ_TRY(const std::vector<TokenId> stream,
+           encode_for_both(base, candidate, set.documents.front().text));
+  std::vector<Window> windows = plan_windows(Protocol::kLlamaCpp, stream.size(), context);
+  if (windows.empty()) {
+    return Error{Error::Kind::kFormat, name + ": KL divergence: expected at least " +
+                                           std::to_string(context) + " tokens (one window), got " +
+                                           std::to_string(stream.size()) +
+                                           ". Use a longer text or a smaller context (--ctx)"};
+  }
+  if (options.max_windows > 0 && windows.size() > options.max_windows) {
+    windows.resize(options.max_windows);
+  }
+
+  Comparer comparer(*base.logits, *candidate.logits, pool);
+  std::uint64_t done = 0;
+  for (const Window& window : windows) {
+    const std::vector<TokenId> tokens =
+        window_tokens(Protocol::kLlamaCpp, window, stream, base.block_start);
+    FPTQ_TRY_VOID(comparer.add_window(tokens, window.first_scored));
+    if (!report_progress(progress, "KL divergence", ++done, windows.size())) {
+      return Error{Error::Kind::kInterrupted, "KL divergence: interrupted"};
+    }
+  }
+  KlDivergence result = comparer.finish();
+  result.context = context;
+  return result;
+}
+
+}  // namespace fptq::eval

@@ -1,0 +1,60 @@
+// Perplexity under the three protocols that published numbers follow.
+
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "eval/documents.h"
+#include "eval/logits_source.h"
+#include "eval/windows.h"
+
+namespace fptq::eval {
+
+struct PerplexityOptions {
+  Protocol protocol = Protocol::kGptq;
+  DocumentMode documents = DocumentMode::kAuto;
+  std::size_t context = 0;      // L; 0: the protocol's own, at most the model's
+  std::size_t max_windows = 0;  // score only the first windows; 0: all
+};
+
+struct Perplexity {
+  Protocol protocol = Protocol::kGptq;
+  DocumentMode documents = DocumentMode::kWhole;  // what the text was taken for
+  std::size_t context = 0;                        // L
+  // exp(nll / tokens), or exp(nll / words) for kLmEval.
+  double value = 0.0;
+  // Standard error of `value` to first order: value * s / sqrt(tokens), s the sample standard
+  // deviation of the tokens' negative log-likelihoods, taken as independent. llama.cpp prints the
+  // same. Absent for kLmEval, for which the harness defines none, and below two tokens.
+  std::optional<double> standard_error;
+  double nll = 0.0;        // sum over scored tokens, nats
+  std::size_t tokens = 0;  // scored
+  // kLmEval only: the other protocols leave out parts of the text.
+  std::optional<std::size_t> words;
+  std::optional<std::size_t> bytes;
+  std::optional<double> byte_perplexity;  // exp(nll / bytes)
+  std::optional<double> bits_per_byte;    // nll / bytes / log(2)
+  std::vector<double> window_nll;         // sum over each window's scored tokens, nats
+};
+
+// Measures on all threads of the pool; logits are held for a few positions at a time.
+//
+//   text  UTF-8; `name` is what messages call it
+//
+// Errors: make_documents()'s; kFormat where the text is shorter than one window, with the tokens
+// it has and those needed, and where the model's logits are not finite; kInvalidArgument for a
+// context that is too small to score a token, and for kLmEval where the model has no token to
+// begin a text with; kInterrupted; what encoding or the model return.
+[[nodiscard]] Result<Perplexity> measure_perplexity(const TextModel& model, ThreadPool& pool,
+                                                    std::string_view text, const std::string& name,
+                                                    const PerplexityOptions& options,
+                                                    const ProgressFn& progress = {});
+
+}  // namespace fptq::eval

@@ -1,0 +1,66 @@
+#include "eval/result.h"
+
+#include <nlohmann/json.hpp>
+
+namespace fptq::eval {
+namespace {
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+}  // namespace
+
+Json to_json(const Perplexity& perplexity) {
+  return {{"protocol", protocol_name(perplexity.protocol)},
+          {"value", perplexity.value},
+          {"stderr", or_null(perplexity.standard_error)},
+          {"nll", perplexity.nll},
+          {"tokens", perplexity.tokens},
+          {"words", or_null(perplexity.words)},
+          {"bytes", or_null(perplexity.bytes)},
+          {"ctx", perplexity.context},
+          {"byte_perplexity", or_null(perplexity.byte_perplexity)},
+          {"bits_per_byte", or_null(perplexity.bits_per_byte)},
+          {"document", document_mode_name(perplexity.documents)},
+          {"windows", perplexity.window_nll.size()}};
+}
+
+Json to_json(const KlDivergence& kl) {
+  return {{"mean", kl.mean},
+          {"stderr", kl.standard_error},
+          {"median", kl.median},
+          {"p90", kl.p90},
+          {"p99", kl.p99},
+          {"max", kl.max},
+          {"top1_agreement", kl.top1_agreement},
+          {"rms_delta_p", kl.rms_delta_p},
+          {"tokens", kl.tokens},
+          {"ctx", kl.context}};
+}
+
+Json to_json(const Resources& resources) {
+  return {{"disk_bytes", or_null(resources.disk_bytes)},
+          {"weights_bytes", or_null(resources.weights_bytes)},
+          {"peak_rss_bytes", or_null(resources.peak_rss_bytes)},
+          {"load_s", or_null(resources.load_s)},
+          {"prefill_tok_s", or_null(resources.prefill_tok_s)},
+          {"decode_tok_s", or_null(resources.decode_tok_s)},
+          {"gpu_peak_bytes", or_null(resources.gpu_peak_bytes)}};
+}
+
+Json to_json(const EvalResult& result) {
+  Json perplexities = Json::array();
+  for (const Perplexity& perplexity : result.perplexities) {
+    perplexities.push_back(to_json(perplexity));
+  }
+  return {{"model", result.model},
+          {"scheme", result.scheme},
+          {"ppl", std::move(perplexities)},
+          {"tasks", Json::object()},
+          {"kl", result.kl ? to_json(*result.kl) : Json(nullptr)},
+          {"resources", to_json(result.resources)}};
+}
+
+}  // namespace fptq::eval

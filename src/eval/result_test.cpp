@@ -1,0 +1,91 @@
+#include "eval/result.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "eval/compare.h"
+
+namespace fptq::eval {
+namespace {
+
+std::vector<std::string> keys(const Json& object) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : object.items()) names.push_back(name);
+  return names;
+}
+
+EvalResult measured(double perplexity, std::uint64_t disk_bytes) {
+  EvalResult result;
+  result.model = "models/m";
+  result.scheme = "w4g32-a8t";
+  Perplexity entry;
+  entry.value = perplexity;
+  entry.standard_error = 0.25;
+  entry.tokens = 100;
+  entry.context = 2048;
+  result.perplexities.push_back(entry);
+  result.resources.disk_bytes = disk_bytes;
+  return result;
+}
+
+TEST(EvalJson, HasTheKeysThatScriptsRelyOn) {
+  EvalResult result = measured(10.0, 1000);
+  result.kl = KlDivergence{};
+  const Json json = to_json(result);
+  EXPECT_EQ(keys(json),
+            (std::vector<std::string>{"model", "scheme", "ppl", "tasks", "kl", "resources"}));
+  for (const char* key : {"protocol", "value", "stderr", "nll", "tokens", "words", "bytes", "ctx",
+                          "byte_perplexity", "bits_per_byte"}) {
+    EXPECT_TRUE(json["ppl"][0].contains(key)) << key;
+  }
+  for (const char* key : {"mean", "stderr", "median", "p90", "p99", "max", "top1_agreement",
+                          "rms_delta_p", "tokens"}) {
+    EXPECT_TRUE(json["kl"].contains(key)) << key;
+  }
+  EXPECT_EQ(keys(json["resources"]),
+            (std::vector<std::string>{"disk_bytes", "weights_bytes", "peak_rss_bytes", "load_s",
+                                      "prefill_tok_s", "decode_tok_s", "gpu_peak_bytes"}));
+}
+
+TEST(EvalJson, WritesNullForWhatWasNotMeasured) {
+  const Json json = to_json(measured(10.0, 1000));
+  EXPECT_EQ(json["ppl"][0]["value"], 10.0);
+  EXPECT_EQ(json["ppl"][0]["stderr"], 0.25);
+  EXPECT_TRUE(json["ppl"][0]["words"].is_null());
+  EXPECT_TRUE(json["kl"].is_null());
+  EXPECT_EQ(json["resources"]["disk_bytes"], 1000u);
+  EXPECT_TRUE(json["resources"]["decode_tok_s"].is_null());
+}
+
+TEST(CompareJson, HoldsTheBaselineAndTheCandidates) {
+  const Json json = to_json(Comparison{measured(10.0, 4000), {measured(10.5, 1000)}});
+  EXPECT_EQ(keys(json), (std::vector<std::string>{"baseline", "candidates"}));
+  EXPECT_EQ(json["candidates"].size(), 1u);
+  EXPECT_EQ(json["candidates"][0]["ppl"][0]["value"], 10.5);
+}
+
+TEST(ChangeFrom, ComparesWhatBothSidesMeasured) {
+  EvalResult baseline = measured(10.0, 4000);
+  EvalResult candidate = measured(10.5, 1000);
+  baseline.resources.decode_tok_s = 50.0;
+  candidate.resources.decode_tok_s = 125.0;
+  candidate.resources.prefill_tok_s = 700.0;
+  const Change change = change_from(baseline, candidate);
+  EXPECT_NEAR(*change.perplexity_percent, 5.0, 1e-9);
+  EXPECT_DOUBLE_EQ(*change.size_ratio, 4.0);
+  EXPECT_DOUBLE_EQ(*change.decode_speedup, 2.5);
+  EXPECT_FALSE(change.prefill_speedup.has_value());
+  EXPECT_FALSE(change.weights_ratio.has_value());
+}
+
+TEST(ChangeFrom, DoesNotComparePerplexitiesOfDifferentProtocols) {
+  const EvalResult baseline = measured(10.0, 4000);
+  EvalResult candidate = measured(10.5, 1000);
+  candidate.perplexities[0].context = 512;
+  EXPECT_FALSE(change_from(baseline, candidate).perplexity_percent.has_value());
+  EXPECT_FALSE(change_from(baseline, candidate, 1).perplexity_percent.has_value());
+}
+
+}  // namespace
+}  // namespace fptq::eval
