@@ -17,23 +17,27 @@ constexpr std::array kAllIsas = {Isa::kScalar,     Isa::kAvx2, Isa::kAvxVnni,
                                  Isa::kAvx512Vnni, Isa::kNeon, Isa::kI8mm};
 
 #if defined(__x86_64__)
-// CPUID leaf 7, subleaf 1, EAX bit 4; gcc 12 has no name for it in __builtin_cpu_supports.
+// Features that gcc 12 or clang 14 have no name for in __builtin_cpu_supports.
+struct CpuidResult {
+  std::uint32_t eax, ebx, ecx, edx;
+};
+CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf) {
+  CpuidResult r{leaf, 0, subleaf, 0};
+  __asm__ volatile("cpuid" : "+a"(r.eax), "=b"(r.ebx), "+c"(r.ecx), "=d"(r.edx));
+  return r;
+}
+
+// Leaf 7 reports its highest subleaf in EAX.
 bool has_avx_vnni() {
-  std::uint32_t eax = 7;
-  std::uint32_t ebx = 0;
-  std::uint32_t ecx = 0;
-  std::uint32_t edx = 0;
-  __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-  if (eax < 1) return false;  // leaf 7 reports its highest subleaf in EAX
-  eax = 7;
-  ecx = 1;
-  __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-  return (eax >> 4 & 1U) != 0;
+  return cpuid(7, 0).eax >= 1 && (cpuid(7, 1).eax >> 4 & 1U) != 0;
+}
+
+bool has_f16c() {
+  return (cpuid(1, 0).ecx >> 29 & 1U) != 0;
 }
 
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
-         __builtin_cpu_supports("f16c") != 0;
+  return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 && has_f16c();
 }
 
 bool has_avx512_vnni() {
