@@ -45,6 +45,32 @@ void pack_slab(std::uint8_t* slab, int num_bits, std::size_t c, const std::int8_
   }
 }
 
+// Four biased codes back, a byte each.
+void store_quad(std::int8_t* codes, std::uint32_t bytes) {
+  std::memcpy(codes, &bytes, sizeof(bytes));
+}
+
+// Channel c of a slab -> codes [32].
+void unpack_slab(const std::uint8_t* slab, int num_bits, std::size_t c, std::int8_t* codes) {
+  std::uint32_t bytes = 0;
+  if (num_bits == 8) {
+    for (std::size_t j = 0; j < 8; ++j) {
+      std::memcpy(&bytes, slab + j * kQuadBytes + 4 * c, sizeof(bytes));
+      store_quad(codes + 4 * j, bytes ^ 0x80808080U);
+    }
+    return;
+  }
+  // u - 8 in every byte: setting the top bit first keeps a byte from borrowing from the next.
+  const auto unbias = [](std::uint32_t u) {
+    return ((u | 0x80808080U) - 0x08080808U) ^ 0x80808080U;
+  };
+  for (std::size_t j = 0; j < 4; ++j) {
+    std::memcpy(&bytes, slab + j * kQuadBytes + 4 * c, sizeof(bytes));
+    store_quad(codes + 4 * j, unbias(bytes & 0x0F0F0F0FU));
+    store_quad(codes + 16 + 4 * j, unbias(bytes >> 4 & 0x0F0F0F0FU));
+  }
+}
+
 void store_zero(std::uint8_t* zeros, int num_bits, std::size_t c, std::int32_t zero) {
   if (num_bits == 8) {
     zeros[c] = static_cast<std::uint8_t>(zero + kBias8);
@@ -116,30 +142,34 @@ void unpack_row(const PackedWeights& weights, int num_bits, std::size_t row, std
   const std::uint8_t* slab =
       weights.codes + row / kBlockRows * packed_block_bytes(weights.cols, num_bits);
   for (std::size_t k = 0; k < weights.cols; k += kSlabCols, slab += slab_bytes(num_bits)) {
+    std::int8_t slab_codes[kSlabCols];
+    unpack_slab(slab, num_bits, c, slab_codes);
     const std::size_t count = weights.cols - k < kSlabCols ? weights.cols - k : kSlabCols;
-    for (std::size_t i = 0; i < count; ++i) {
-      codes[k + i] = static_cast<std::int8_t>(num_bits == 4 ? Codes4::code(slab, i, c)
-                                                            : Codes8::code(slab, i, c));
-    }
+    std::memcpy(codes + k, slab_codes, count);
   }
 }
 
 void dequantize_row(const PackedWeights& weights, int num_bits, std::size_t row, float* values) {
-  const std::size_t c = row % kBlockRows;
-  const std::uint8_t* block =
+  const std::size_t width = weights.group_width;
+  const std::uint8_t* slab =
       weights.codes + row / kBlockRows * packed_block_bytes(weights.cols, num_bits);
-  const std::size_t groups = ceil_div(weights.cols, weights.group_width);
-  for (std::size_t g = 0; g < groups; ++g) {
-    const float scale = unpack_scale(weights, row, g);
-    const std::int32_t zero = unpack_zero(weights, num_bits, row, g);
-    const std::size_t begin = g * weights.group_width;
-    const std::size_t end =
-        weights.cols - begin < weights.group_width ? weights.cols : begin + weights.group_width;
-    for (std::size_t k = begin; k < end; ++k) {
-      const std::uint8_t* slab = block + k / kSlabCols * slab_bytes(num_bits);
-      const std::int32_t code = num_bits == 4 ? Codes4::code(slab, k % kSlabCols, c)
-                                              : Codes8::code(slab, k % kSlabCols, c);
-      values[k] = static_cast<float>(code - zero) * scale;
+  std::size_t group_end = 0;
+  float scale = 0.0f;
+  std::int32_t zero = 0;
+  for (std::size_t begin = 0; begin < weights.cols; begin += kSlabCols) {
+    std::int8_t codes[kSlabCols];
+    unpack_slab(slab, num_bits, row % kBlockRows, codes);
+    slab += slab_bytes(num_bits);
+    const std::size_t rest = weights.cols - begin;
+    const std::size_t slab_end = begin + (rest < kSlabCols ? rest : kSlabCols);
+    for (std::size_t k = begin; k < slab_end;) {
+      if (k == group_end) {
+        scale = unpack_scale(weights, row, k / width);
+        zero = unpack_zero(weights, num_bits, row, k / width);
+        group_end = weights.cols - k < width ? weights.cols : k + width;
+      }
+      const std::size_t end = group_end < slab_end ? group_end : slab_end;
+      for (; k < end; ++k) values[k] = static_cast<float>(codes[k - begin] - zero) * scale;
     }
   }
 }

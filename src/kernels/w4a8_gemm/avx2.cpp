@@ -18,8 +18,9 @@ constexpr std::size_t kPanelSlabs = 32;
 constexpr std::int32_t kPanelOffset = 15;
 // 12 sums, 2 weights, a broadcast and a product fill the 16 registers.
 constexpr std::size_t kTileTokens = 6;
-// Up to so many tokens the nibbles are multiplied as they are stored.
-constexpr std::size_t kDirectTokens = 3;
+// Up to so many tokens the nibbles are multiplied as they are stored, so many at a time.
+constexpr std::size_t kDirectTokens = 6;
+constexpr std::size_t kDirectTile = 3;
 // Bytes ahead that the direct path asks for: the arithmetic keeps loads from running ahead.
 constexpr std::size_t kPrefetchBytes = 8192;
 
@@ -227,112 +228,122 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
   }
 }
 
-// kTokens tokens against every block, the nibbles u multiplied as they are stored:
+// kTokens tokens against one block, the nibbles u multiplied as they are stored:
 // sum (u - zero) * x = sum u * x - zero * sum x. 16 * 15 * 128 fits the 16-bit sums here, too.
 template <std::size_t kTokens, bool kZeroPoint>
-void multiply_direct(const IntegerGemmArgs& args) {
+void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t token) {
   const PackedWeights& w = args.w;
   const std::size_t slabs_of_row = slab_count(w.cols);
   const std::size_t group_slabs = KBlocks(w.cols, w.group_width, slabs_of_row).at(0).group_slabs;
   const std::size_t groups = ceil_div(w.cols, w.group_width);
   const __m256i low_nibbles = _mm256_set1_epi8(0x0F);
-  for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
-    TileResults<kTokens> results{};
-    const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
-    const std::int8_t* x = args.x.codes;
-    const std::int16_t* pairs = args.x.pair_sums;
-    std::size_t slabs_left = slabs_of_row;
-    for (std::size_t g = 0; g < groups; ++g) {
-      const std::size_t at = block * groups + g;
-      const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
-      slabs_left -= slabs;
-      __m256i wide[kTokens][2];
-      __m256i weight_sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-      std::int32_t x_sums[kTokens] = {};
-      for (std::size_t t = 0; t < kTokens; ++t) wide[t][0] = wide[t][1] = _mm256_setzero_si256();
-      for (std::size_t slab = 0; slab < slabs; ++slab) {
-        __m256i narrow[kTokens][2];
-        __m256i narrow_weights[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  TileResults<kTokens> results{};
+  const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
+  const std::int8_t* x = args.x.codes + token * args.x.stride;
+  const std::int16_t* pairs = args.x.pair_sums + token * slabs_of_row * 2;
+  std::size_t slabs_left = slabs_of_row;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t at = block * groups + g;
+    const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
+    slabs_left -= slabs;
+    __m256i wide[kTokens][2];
+    __m256i weight_sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    std::int32_t x_sums[kTokens] = {};
+    for (std::size_t t = 0; t < kTokens; ++t) wide[t][0] = wide[t][1] = _mm256_setzero_si256();
+    for (std::size_t slab = 0; slab < slabs; ++slab) {
+      __m256i narrow[kTokens][2];
+      __m256i narrow_weights[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
 #pragma GCC unroll 4
-        for (std::size_t t = 0; t < kTokens; ++t) {
-          narrow[t][0] = narrow[t][1] = _mm256_setzero_si256();
-          const std::int16_t* pair = pairs + t * slabs_of_row * 2;
-          x_sums[t] += pair[0] + pair[1];
-        }
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        narrow[t][0] = narrow[t][1] = _mm256_setzero_si256();
+        const std::int16_t* pair = pairs + t * slabs_of_row * 2;
+        x_sums[t] += pair[0] + pair[1];
+      }
 #pragma GCC unroll 4
-        for (std::size_t j = 0; j < 4; ++j) {
-          _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + kPrefetchBytes),
-                       _MM_HINT_T0);
-#pragma GCC unroll 2
-          for (std::size_t half = 0; half < 2; ++half) {
-            const __m256i packed = load_lanes(codes + j * kQuadBytes + half * 32);
-            const __m256i low = _mm256_and_si256(packed, low_nibbles);
-            const __m256i high = _mm256_and_si256(_mm256_srli_epi16(packed, 4), low_nibbles);
-#pragma GCC unroll 4
-            for (std::size_t t = 0; t < kTokens; ++t) {
-              const std::int8_t* quad = x + t * args.x.stride + j * 4;
-              const __m256i product0 = _mm256_maddubs_epi16(low, broadcast_dword(quad));
-              const __m256i product1 = _mm256_maddubs_epi16(high, broadcast_dword(quad + 16));
-              narrow[t][half] =
-                  _mm256_add_epi16(narrow[t][half], _mm256_add_epi16(product0, product1));
-              keep_in_order(narrow[t][half]);
-            }
-            if constexpr (kZeroPoint) {
-              narrow_weights[half] = _mm256_add_epi16(
-                  narrow_weights[half],
-                  _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1)));
-            }
-          }
-        }
+      for (std::size_t j = 0; j < 4; ++j) {
+        _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + kPrefetchBytes),
+                     _MM_HINT_T0);
 #pragma GCC unroll 2
         for (std::size_t half = 0; half < 2; ++half) {
+          const __m256i packed = load_lanes(codes + j * kQuadBytes + half * 32);
+          const __m256i low = _mm256_and_si256(packed, low_nibbles);
+          const __m256i high = _mm256_and_si256(_mm256_srli_epi16(packed, 4), low_nibbles);
+#pragma GCC unroll 4
           for (std::size_t t = 0; t < kTokens; ++t) {
-            wide[t][half] = _mm256_add_epi32(wide[t][half], widen(narrow[t][half]));
+            const std::int8_t* quad = x + t * args.x.stride + j * 4;
+            const __m256i product0 = _mm256_maddubs_epi16(low, broadcast_dword(quad));
+            const __m256i product1 = _mm256_maddubs_epi16(high, broadcast_dword(quad + 16));
+            narrow[t][half] =
+                _mm256_add_epi16(narrow[t][half], _mm256_add_epi16(product0, product1));
+            keep_in_order(narrow[t][half]);
           }
-          weight_sums[half] = _mm256_add_epi32(weight_sums[half], widen(narrow_weights[half]));
-        }
-        codes += kSlabBytes4;
-        x += kSlabCols;
-        pairs += 2;
-      }
-      for (std::size_t half = 0; half < 2; ++half) {
-        const __m256i zeros = load_zeros(w, at, half);
-        const __m256 scale = load_scales(w.scales, w.scale_type, at * kBlockRows + half * 8);
-        for (std::size_t t = 0; t < kTokens; ++t) {
-          __m256i sum = _mm256_sub_epi32(wide[t][half],
-                                         _mm256_mullo_epi32(zeros, _mm256_set1_epi32(x_sums[t])));
           if constexpr (kZeroPoint) {
-            const __m256i inputs = _mm256_set1_epi32(static_cast<std::int32_t>(slabs * kSlabCols));
-            const __m256i weight_sum =
-                _mm256_sub_epi32(weight_sums[half], _mm256_mullo_epi32(zeros, inputs));
-            sum = _mm256_sub_epi32(
-                sum, _mm256_mullo_epi32(weight_sum, _mm256_set1_epi32(args.x.zero_points[t])));
+            narrow_weights[half] = _mm256_add_epi16(
+                narrow_weights[half],
+                _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1)));
           }
-          float* y = &results.y[t][half * 8];
-          _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, _mm256_load_ps(y)));
         }
+      }
+#pragma GCC unroll 2
+      for (std::size_t half = 0; half < 2; ++half) {
+        for (std::size_t t = 0; t < kTokens; ++t) {
+          wide[t][half] = _mm256_add_epi32(wide[t][half], widen(narrow[t][half]));
+        }
+        weight_sums[half] = _mm256_add_epi32(weight_sums[half], widen(narrow_weights[half]));
+      }
+      codes += kSlabBytes4;
+      x += kSlabCols;
+      pairs += 2;
+    }
+    for (std::size_t half = 0; half < 2; ++half) {
+      const __m256i zeros = load_zeros(w, at, half);
+      const __m256 scale = load_scales(w.scales, w.scale_type, at * kBlockRows + half * 8);
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        __m256i sum = _mm256_sub_epi32(wide[t][half],
+                                       _mm256_mullo_epi32(zeros, _mm256_set1_epi32(x_sums[t])));
+        if constexpr (kZeroPoint) {
+          const __m256i inputs = _mm256_set1_epi32(static_cast<std::int32_t>(slabs * kSlabCols));
+          const __m256i weight_sum =
+              _mm256_sub_epi32(weight_sums[half], _mm256_mullo_epi32(zeros, inputs));
+          sum = _mm256_sub_epi32(
+              sum,
+              _mm256_mullo_epi32(weight_sum, _mm256_set1_epi32(args.x.zero_points[token + t])));
+        }
+        float* y = &results.y[t][half * 8];
+        _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, _mm256_load_ps(y)));
       }
     }
-    const Panel panel{.weights = nullptr,
-                      .zeros = nullptr,
-                      .weight_sums = nullptr,
-                      .scales = nullptr,
-                      .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-                      .channels = channels_of(w, block),
-                      .k = {},
-                      .first = true,
-                      .last = true};
-    for_each_tile(
-        args, kTokens, panel.k, block, 0, kTokens, nullptr, 0, nullptr,
-        [&](std::size_t, const TileTokens& tile) { store_results(panel, tile, results); });
   }
+  const Panel panel{.weights = nullptr,
+                    .zeros = nullptr,
+                    .weight_sums = nullptr,
+                    .scales = nullptr,
+                    .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+                    .channels = channels_of(w, block),
+                    .k = {},
+                    .first = true,
+                    .last = true};
+  for_each_tile(args, kTokens, panel.k, block, token, kTokens, nullptr, 0, nullptr,
+                [&](std::size_t, const TileTokens& tile) { store_results(panel, tile, results); });
 }
+
+using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block,
+                                  std::size_t token);
 
 template <bool kZeroPoint>
 void multiply_few(const IntegerGemmArgs& args) {
-  if (args.x.rows == 1) return multiply_direct<1, kZeroPoint>(args);
-  if (args.x.rows == 2) return multiply_direct<2, kZeroPoint>(args);
-  return multiply_direct<3, kZeroPoint>(args);
+  static constexpr MultiplyDirectFn kFunctions[kDirectTile] = {multiply_direct<1, kZeroPoint>,
+                                                               multiply_direct<2, kZeroPoint>,
+                                                               multiply_direct<3, kZeroPoint>};
+  const std::size_t tiles = ceil_div(args.x.rows, kDirectTile);
+  for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < tiles; ++i) {
+      const std::size_t count = (args.x.rows - done) / (tiles - i);
+      kFunctions[count - 1](args, block, done);
+      done += count;
+    }
+  }
 }
 
 }  // namespace

@@ -10,8 +10,9 @@ namespace {
 constexpr std::size_t kPanelSlabs = 32;
 // u = code - zero + 15 is in [0, 30], whatever the zero point.
 constexpr std::int32_t kPanelOffset = 15;
-// Up to so many tokens the nibbles are multiplied as they are stored.
-constexpr std::size_t kDirectTokens = 4;
+// Up to so many tokens the nibbles are multiplied as they are stored, so many at a time.
+constexpr std::size_t kDirectTokens = 12;
+constexpr std::size_t kDirectTile = 4;
 // Bytes ahead that the direct path asks for: the arithmetic keeps loads from running ahead.
 constexpr std::size_t kPrefetchBytes = 4096;
 
@@ -117,11 +118,11 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
   }
 }
 
-// kTokens tokens against every block, the nibbles multiplied as they are stored. The high nibbles
+// kTokens tokens against one block, the nibbles multiplied as they are stored. The high nibbles
 // stay where they are, which makes their sum 16 times too large: u <= 240 still fits the
 // unsigned operand, and the sum is shifted back once per group, exactly.
 template <std::size_t kTokens, bool kZeroPoint>
-void multiply_direct(const IntegerGemmArgs& args) {
+void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t token) {
   const PackedWeights& w = args.w;
   const std::size_t slabs_of_row = slab_count(w.cols);
   const KBlocks groups_of_row(w.cols, w.group_width, slabs_of_row);
@@ -130,95 +131,103 @@ void multiply_direct(const IntegerGemmArgs& args) {
   const __m512i low_nibbles = _mm512_set1_epi8(0x0F);
   const __m512i high_nibbles = _mm512_set1_epi8(static_cast<char>(0xF0));
   const __m512i ones = _mm512_set1_epi8(1);
-  for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
-    const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
-    const std::int8_t* x = args.x.codes;
-    const std::int16_t* pairs = args.x.pair_sums;
-    __m512 y[kTokens];
+  const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
+  const std::int8_t* x = args.x.codes + token * args.x.stride;
+  const std::int16_t* pairs = args.x.pair_sums + token * slabs_of_row * 2;
+  __m512 y[kTokens];
 #pragma GCC unroll 4
-    for (std::size_t t = 0; t < kTokens; ++t) y[t] = _mm512_setzero_ps();
-    std::size_t slabs_left = slabs_of_row;
-    for (std::size_t g = 0; g < groups; ++g) {
-      const std::size_t at = block * groups + g;
-      const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
-      slabs_left -= slabs;
-      __m512i low_sum[kTokens];
-      __m512i high_sum[kTokens];
-      __m512i x_sum[kTokens];
-      __m512i low_weights = _mm512_setzero_si512();
-      __m512i high_weights = _mm512_setzero_si512();
-#pragma GCC unroll 4
-      for (std::size_t t = 0; t < kTokens; ++t) {
-        low_sum[t] = _mm512_setzero_si512();
-        high_sum[t] = _mm512_setzero_si512();
-        x_sum[t] = _mm512_setzero_si512();
-      }
-      for (std::size_t slab = 0; slab < slabs; ++slab) {
-#pragma GCC unroll 4
-        for (std::size_t t = 0; t < kTokens; ++t) {
-          std::int32_t pair;
-          __builtin_memcpy(&pair, pairs + t * slabs_of_row * 2, sizeof(pair));
-          x_sum[t] = _mm512_dpwssd_epi32(x_sum[t], _mm512_set1_epi32(pair), _mm512_set1_epi16(1));
-        }
-#pragma GCC unroll 4
-        for (std::size_t j = 0; j < 4; ++j) {
-          const __m512i packed = _mm512_loadu_si512(codes + j * kQuadBytes);
-          _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + kPrefetchBytes),
-                       _MM_HINT_T0);
-          const __m512i low = _mm512_and_si512(packed, low_nibbles);
-          const __m512i high = _mm512_and_si512(packed, high_nibbles);
-#pragma GCC unroll 4
-          for (std::size_t t = 0; t < kTokens; ++t) {
-            const std::int8_t* quad = x + t * args.x.stride + j * 4;
-            low_sum[t] = _mm512_dpbusd_epi32(low_sum[t], low, broadcast_quad(quad));
-            high_sum[t] = _mm512_dpbusd_epi32(high_sum[t], high, broadcast_quad(quad + 16));
-          }
-          if constexpr (kZeroPoint) {
-            low_weights = _mm512_dpbusd_epi32(low_weights, low, ones);
-            high_weights = _mm512_dpbusd_epi32(high_weights, high, ones);
-          }
-        }
-        codes += kSlabBytes4;
-        x += kSlabCols;
-        pairs += 2;
-      }
-      const __m512i zeros = load_zeros(w, at);
-      const __m512 scale = load_scales(w.scales, w.scale_type, at * kBlockRows);
-      // sum of code - zero, for activations with a zero point
-      const __m512i weight_sum = _mm512_sub_epi32(
-          _mm512_add_epi32(low_weights, _mm512_srai_epi32(high_weights, 4)),
-          _mm512_mullo_epi32(zeros,
-                             _mm512_set1_epi32(static_cast<std::int32_t>(slabs * kSlabCols))));
-#pragma GCC unroll 4
-      for (std::size_t t = 0; t < kTokens; ++t) {
-        __m512i sum = _mm512_add_epi32(low_sum[t], _mm512_srai_epi32(high_sum[t], 4));
-        sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zeros, x_sum[t]));
-        if constexpr (kZeroPoint) {
-          sum = _mm512_sub_epi32(
-              sum, _mm512_mullo_epi32(weight_sum, _mm512_set1_epi32(args.x.zero_points[t])));
-        }
-        y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, y[t]);
-      }
-    }
-    const __mmask16 mask = channel_mask(w, block);
-    const std::size_t channel = block * kBlockRows;
+  for (std::size_t t = 0; t < kTokens; ++t) y[t] = _mm512_setzero_ps();
+  std::size_t slabs_left = slabs_of_row;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t at = block * groups + g;
+    const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
+    slabs_left -= slabs;
+    __m512i low_sum[kTokens];
+    __m512i high_sum[kTokens];
+    __m512i x_sum[kTokens];
+    __m512i low_weights = _mm512_setzero_si512();
+    __m512i high_weights = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (std::size_t t = 0; t < kTokens; ++t) {
-      __m512 value = _mm512_mul_ps(y[t], _mm512_set1_ps(args.x.scales[t]));
-      if (args.bias != nullptr) {
-        value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, args.bias + channel));
-      }
-      _mm512_mask_storeu_ps(args.y + t * args.y_stride + channel, mask, value);
+      low_sum[t] = _mm512_setzero_si512();
+      high_sum[t] = _mm512_setzero_si512();
+      x_sum[t] = _mm512_setzero_si512();
     }
+    for (std::size_t slab = 0; slab < slabs; ++slab) {
+#pragma GCC unroll 4
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        std::int32_t pair;
+        __builtin_memcpy(&pair, pairs + t * slabs_of_row * 2, sizeof(pair));
+        x_sum[t] = _mm512_dpwssd_epi32(x_sum[t], _mm512_set1_epi32(pair), _mm512_set1_epi16(1));
+      }
+#pragma GCC unroll 4
+      for (std::size_t j = 0; j < 4; ++j) {
+        const __m512i packed = _mm512_loadu_si512(codes + j * kQuadBytes);
+        _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + kPrefetchBytes),
+                     _MM_HINT_T0);
+        const __m512i low = _mm512_and_si512(packed, low_nibbles);
+        const __m512i high = _mm512_and_si512(packed, high_nibbles);
+#pragma GCC unroll 4
+        for (std::size_t t = 0; t < kTokens; ++t) {
+          const std::int8_t* quad = x + t * args.x.stride + j * 4;
+          low_sum[t] = _mm512_dpbusd_epi32(low_sum[t], low, broadcast_quad(quad));
+          high_sum[t] = _mm512_dpbusd_epi32(high_sum[t], high, broadcast_quad(quad + 16));
+        }
+        if constexpr (kZeroPoint) {
+          low_weights = _mm512_dpbusd_epi32(low_weights, low, ones);
+          high_weights = _mm512_dpbusd_epi32(high_weights, high, ones);
+        }
+      }
+      codes += kSlabBytes4;
+      x += kSlabCols;
+      pairs += 2;
+    }
+    const __m512i zeros = load_zeros(w, at);
+    const __m512 scale = load_scales(w.scales, w.scale_type, at * kBlockRows);
+    // sum of code - zero, for activations with a zero point
+    const __m512i weight_sum = _mm512_sub_epi32(
+        _mm512_add_epi32(low_weights, _mm512_srai_epi32(high_weights, 4)),
+        _mm512_mullo_epi32(zeros, _mm512_set1_epi32(static_cast<std::int32_t>(slabs * kSlabCols))));
+#pragma GCC unroll 4
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      __m512i sum = _mm512_add_epi32(low_sum[t], _mm512_srai_epi32(high_sum[t], 4));
+      sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zeros, x_sum[t]));
+      if constexpr (kZeroPoint) {
+        sum = _mm512_sub_epi32(
+            sum, _mm512_mullo_epi32(weight_sum, _mm512_set1_epi32(args.x.zero_points[token + t])));
+      }
+      y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, y[t]);
+    }
+  }
+  const __mmask16 mask = channel_mask(w, block);
+  const std::size_t channel = block * kBlockRows;
+#pragma GCC unroll 4
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    __m512 value = _mm512_mul_ps(y[t], _mm512_set1_ps(args.x.scales[token + t]));
+    if (args.bias != nullptr) {
+      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, args.bias + channel));
+    }
+    _mm512_mask_storeu_ps(args.y + (token + t) * args.y_stride + channel, mask, value);
   }
 }
 
+using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block,
+                                  std::size_t token);
+
 template <bool kZeroPoint>
 void multiply_few(const IntegerGemmArgs& args) {
-  if (args.x.rows == 1) return multiply_direct<1, kZeroPoint>(args);
-  if (args.x.rows == 2) return multiply_direct<2, kZeroPoint>(args);
-  if (args.x.rows == 3) return multiply_direct<3, kZeroPoint>(args);
-  return multiply_direct<4, kZeroPoint>(args);
+  static constexpr MultiplyDirectFn kFunctions[kDirectTile] = {
+      multiply_direct<1, kZeroPoint>, multiply_direct<2, kZeroPoint>,
+      multiply_direct<3, kZeroPoint>, multiply_direct<4, kZeroPoint>};
+  const std::size_t tiles = ceil_div(args.x.rows, kDirectTile);
+  for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < tiles; ++i) {
+      const std::size_t count = (args.x.rows - done) / (tiles - i);
+      kFunctions[count - 1](args, block, done);
+      done += count;
+    }
+  }
 }
 
 }  // namespace
