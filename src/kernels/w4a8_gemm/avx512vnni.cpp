@@ -6,8 +6,8 @@
 namespace fptq::kernels {
 namespace {
 
-// Slabs of a panel: 32 channels x 1024 inputs, 32 KiB unpacked.
-constexpr std::size_t kPanelSlabs = 32;
+// Slabs of a panel: 32 channels x 512 inputs, 16 KiB unpacked: half of a first-level cache.
+constexpr std::size_t kPanelSlabs = 16;
 // u = code - zero + 15 is in [0, 30], whatever the zero point.
 constexpr std::int32_t kPanelOffset = 15;
 // Up to so many tokens the nibbles are multiplied as they are stored, so many at a time.
