@@ -16,11 +16,12 @@ constexpr std::size_t kTokenBlock = 96;
 // One block of channels and one block of slabs.
 struct Panel {
   const std::uint8_t* weights;
-  const std::int32_t* zeros;        // [groups, 16], biased; where weights have zero points
-  const std::int32_t* weight_sums;  // [groups, 16], sum of code - zero; with kZeroPoint only
-  const float* scales;              // [groups, 16]
-  const float* bias;                // [16] or null
-  std::size_t channels;             // of the 16 that exist
+  const std::int32_t* zeros;  // [groups, 16], biased; where weights have zero points
+  const std::int32_t*
+      weight_sums;       // [groups, 16], sum of code - zero; read where x has zero points
+  const float* scales;   // [groups, 16]
+  const float* bias;     // [16] or null
+  std::size_t channels;  // of the 16 that exist
   KBlock k;
   bool first;  // no group was finished before this block
   bool last;   // this block finishes the last group
@@ -33,7 +34,7 @@ struct TileTokens {
   std::size_t x_stride;
   std::size_t start_stride;
   const float* scales;
-  const std::int32_t* zero_points;  // with kZeroPoint only
+  const std::int32_t* zero_points;  // or null
   std::int32_t* carry;              // [tokens, 16] sums of an unfinished group
   float* y;
   std::size_t y_stride;
@@ -105,10 +106,9 @@ void store_results(const Panel& panel, const TileTokens& tokens,
 }
 
 // sum - x_zero * weight_sum, for a group or a part of one. half: which 8 of the 16 channels.
-template <bool kZeroPoint>
 inline __m256i subtract_zero_point(const Panel& panel, const TileTokens& tokens, std::size_t group,
                                    std::size_t t, std::size_t half, __m256i sum) {
-  if constexpr (kZeroPoint) {
+  if (tokens.zero_points != nullptr) {
     const __m256i weight_sum = load_lanes(panel.weight_sums + group * kBlockRows + half * 8);
     sum = _mm256_sub_epi32(
         sum, _mm256_mullo_epi32(_mm256_set1_epi32(tokens.zero_points[t]), weight_sum));
@@ -126,13 +126,13 @@ inline void finish_group(const Panel& panel, std::size_t group, std::size_t t, s
 }
 
 // Ends a group whose sums are in 32-bit lanes. False: the group goes on in the next panel.
-template <bool kZeroPoint, std::size_t kTokens>
+template <std::size_t kTokens>
 bool end_group(const Panel& panel, const TileTokens& tokens, std::size_t group,
                __m256i (&sums)[kTokens][2], TileResults<kTokens>& results) {
   for (std::size_t t = 0; t < kTokens; ++t) {
     for (std::size_t half = 0; half < 2; ++half) {
       std::int32_t* carry = tokens.carry + t * kBlockRows + half * 8;
-      __m256i sum = subtract_zero_point<kZeroPoint>(panel, tokens, group, t, half, sums[t][half]);
+      __m256i sum = subtract_zero_point(panel, tokens, group, t, half, sums[t][half]);
       if (panel.k.continues) sum = _mm256_add_epi32(sum, load_lanes(carry));
       if (panel.k.unfinished) {
         store_lanes(carry, sum);

@@ -2,7 +2,7 @@
 //
 // Lanes are output channels: one 64-byte quad of weights (16 channels, 4 inputs) against 4
 // activation bytes of a token, broadcast. The weight bytes are u = code - zero + offset with a
-// constant offset, or, with kChannelZero, biased codes with a zero point per channel; the sum of
+// constant offset, or biased codes with a zero point per channel; the sum of
 // (code - zero) * x is then sum u * x - offset * sum x, and the second term, which depends on
 // token and group only, is where the sum starts from.
 
@@ -54,12 +54,13 @@ inline __m512i broadcast_quad(const std::int8_t* x) {
 
 // What the tiles of one panel (two blocks of channels, one block of slabs) share.
 struct Panel {
-  const std::uint8_t* weights;      // quads of the panel's first block
-  std::size_t weight_stride;        // bytes from block to block
-  const std::int32_t* zeros;        // [groups, kTileRows], biased; kChannelZero only
-  const std::int32_t* weight_sums;  // [groups, kTileRows], sum of code - zero; kZeroPoint only
-  const float* scales;              // [groups, kTileRows]
-  const float* bias;                // [kTileRows] or null
+  const std::uint8_t* weights;  // quads of the panel's first block
+  std::size_t weight_stride;    // bytes from block to block
+  const std::int32_t* zeros;    // [groups, kTileRows], biased; null: a constant offset
+  const std::int32_t*
+      weight_sums;      // [groups, kTileRows], sum of code - zero; read where x has zero points
+  const float* scales;  // [groups, kTileRows]
+  const float* bias;    // [kTileRows] or null
   __mmask16 masks[kTileBlocks];
   KBlock k;
   bool first;  // no group was finished before this block
@@ -70,17 +71,17 @@ struct Panel {
 struct TileTokens {
   const std::int8_t* x;  // codes at the panel's first slab
   std::size_t x_stride;
-  const std::int32_t* start;  // [tokens, start_stride]: -offset * sum x, or -sum x (kChannelZero)
+  const std::int32_t*
+      start;  // [tokens, start_stride]: -offset * sum x, or -sum x where panel.zeros is given
   std::size_t start_stride;
   const float* scales;
-  const std::int32_t* zero_points;  // kZeroPoint only
+  const std::int32_t* zero_points;  // or null
   std::int32_t* carry;              // [tokens, kTileRows] sums of an unfinished group
   float* y;
   std::size_t y_stride;
 };
 
-// kZeroPoint: activations have zero points. kChannelZero: weights have them in panel.zeros.
-template <std::size_t kTokens, std::size_t kBlocks, bool kZeroPoint, bool kChannelZero>
+template <std::size_t kTokens, std::size_t kBlocks>
 __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileTokens& tokens) {
   __m512 y[kTokens][kBlocks];
 #pragma GCC unroll 8
@@ -104,10 +105,10 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
       for (std::size_t b = 0; b < kBlocks; ++b) {
         const std::size_t at = g * kTileRows + b * kBlockRows;
         sum[t][b] = start;
-        if constexpr (kChannelZero) {
+        if (panel.zeros != nullptr) {
           sum[t][b] = _mm512_mullo_epi32(start, _mm512_loadu_si512(panel.zeros + at));
         }
-        if constexpr (kZeroPoint) {
+        if (tokens.zero_points != nullptr) {
           sum[t][b] = _mm512_sub_epi32(
               sum[t][b], _mm512_mullo_epi32(_mm512_set1_epi32(tokens.zero_points[t]),
                                             _mm512_loadu_si512(panel.weight_sums + at)));
@@ -178,15 +179,11 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
 
 using MultiplyTileFn = void (*)(const Panel& panel, const TileTokens& tokens);
 
-template <std::size_t kBlocks, bool kZeroPoint, bool kChannelZero>
+template <std::size_t kBlocks>
 MultiplyTileFn tile_function(std::size_t tokens) {
   static constexpr MultiplyTileFn kFunctions[kTileTokens] = {
-      multiply_tile<1, kBlocks, kZeroPoint, kChannelZero>,
-      multiply_tile<2, kBlocks, kZeroPoint, kChannelZero>,
-      multiply_tile<3, kBlocks, kZeroPoint, kChannelZero>,
-      multiply_tile<4, kBlocks, kZeroPoint, kChannelZero>,
-      multiply_tile<5, kBlocks, kZeroPoint, kChannelZero>,
-      multiply_tile<6, kBlocks, kZeroPoint, kChannelZero>};
+      multiply_tile<1, kBlocks>, multiply_tile<2, kBlocks>, multiply_tile<3, kBlocks>,
+      multiply_tile<4, kBlocks>, multiply_tile<5, kBlocks>, multiply_tile<6, kBlocks>};
   return kFunctions[tokens - 1];
 }
 
@@ -221,30 +218,26 @@ inline void negative_sums(const QuantizedActivations& x, std::size_t token, std:
 // Every token of [token, token + tokens) against one panel, in tiles of nearly equal size.
 //   start  [tokens, groups]
 //   carry  [tokens, kTileRows]
-template <bool kChannelZero>
-void multiply_panel(const IntegerGemmArgs& args, const Panel& panel, std::size_t blocks,
-                    std::size_t channel, std::size_t token, std::size_t tokens,
-                    const std::int32_t* start, std::int32_t* carry) {
-  const bool zero_point = args.x.zero_points != nullptr;
+inline void multiply_panel(const IntegerGemmArgs& args, const Panel& panel, std::size_t blocks,
+                           std::size_t channel, std::size_t token, std::size_t tokens,
+                           const std::int32_t* start, std::int32_t* carry) {
   const std::size_t tiles = ceil_div(tokens, kTileTokens);
   std::size_t done = 0;
   for (std::size_t i = 0; i < tiles; ++i) {
     const std::size_t count = (tokens - done) / (tiles - i);
     const std::size_t m = token + done;
-    const TileTokens tile{.x = args.x.codes + m * args.x.stride + panel.k.slab_begin * kSlabCols,
-                          .x_stride = args.x.stride,
-                          .start = start + done * panel.k.groups,
-                          .start_stride = panel.k.groups,
-                          .scales = args.x.scales + m,
-                          .zero_points = zero_point ? args.x.zero_points + m : nullptr,
-                          .carry = carry + done * kTileRows,
-                          .y = args.y + m * args.y_stride + channel,
-                          .y_stride = args.y_stride};
+    const TileTokens tile{
+        .x = args.x.codes + m * args.x.stride + panel.k.slab_begin * kSlabCols,
+        .x_stride = args.x.stride,
+        .start = start + done * panel.k.groups,
+        .start_stride = panel.k.groups,
+        .scales = args.x.scales + m,
+        .zero_points = args.x.zero_points == nullptr ? nullptr : args.x.zero_points + m,
+        .carry = carry + done * kTileRows,
+        .y = args.y + m * args.y_stride + channel,
+        .y_stride = args.y_stride};
     const MultiplyTileFn multiply =
-        blocks == 2 ? (zero_point ? tile_function<2, true, kChannelZero>(count)
-                                  : tile_function<2, false, kChannelZero>(count))
-                    : (zero_point ? tile_function<1, true, kChannelZero>(count)
-                                  : tile_function<1, false, kChannelZero>(count));
+        blocks == kTileBlocks ? tile_function<kTileBlocks>(count) : tile_function<1>(count);
     multiply(panel, tile);
     done += count;
   }

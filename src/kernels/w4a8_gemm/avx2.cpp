@@ -123,7 +123,7 @@ inline __attribute__((always_inline)) void multiply_slab(const std::uint8_t* w,
   }
 }
 
-template <std::size_t kTokens, bool kZeroPoint>
+template <std::size_t kTokens>
 __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileTokens& tokens) {
   TileResults<kTokens> results;
   load_results(panel, tokens, results);
@@ -140,11 +140,9 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
 #pragma GCC unroll 8
       for (std::size_t t = 0; t < kTokens; ++t) {
         finish_group(panel, g, t, 0,
-                     subtract_zero_point<kZeroPoint>(panel, tokens, g, t, 0, widen(narrow[t][0])),
-                     results);
+                     subtract_zero_point(panel, tokens, g, t, 0, widen(narrow[t][0])), results);
         finish_group(panel, g, t, 1,
-                     subtract_zero_point<kZeroPoint>(panel, tokens, g, t, 1, widen(narrow[t][1])),
-                     results);
+                     subtract_zero_point(panel, tokens, g, t, 1, widen(narrow[t][1])), results);
       }
       forget_registers();
       w += kSlabBytes8;
@@ -166,20 +164,16 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
       x += kSlabCols;
       ++start;
     }
-    if (!end_group<kZeroPoint>(panel, tokens, g, wide, results)) return;
+    if (!end_group(panel, tokens, g, wide, results)) return;
   }
   store_results(panel, tokens, results);
 }
 
 using MultiplyTileFn = void (*)(const Panel& panel, const TileTokens& tokens);
 
-template <bool kZeroPoint>
-MultiplyTileFn tile_function(std::size_t tokens) {
-  static constexpr MultiplyTileFn kFunctions[kTileTokens] = {
-      multiply_tile<1, kZeroPoint>, multiply_tile<2, kZeroPoint>, multiply_tile<3, kZeroPoint>,
-      multiply_tile<4, kZeroPoint>, multiply_tile<5, kZeroPoint>, multiply_tile<6, kZeroPoint>};
-  return kFunctions[tokens - 1];
-}
+constexpr MultiplyTileFn kTiles[kTileTokens] = {multiply_tile<1>, multiply_tile<2>,
+                                                multiply_tile<3>, multiply_tile<4>,
+                                                multiply_tile<5>, multiply_tile<6>};
 
 // out [tokens, slabs of the block]: -15 times the pair sums, two 16-bit numbers each.
 void start_sums(const QuantizedActivations& x, std::size_t token, std::size_t tokens,
@@ -198,7 +192,6 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  const bool zero_point = args.x.zero_points != nullptr;
   for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
     const std::size_t tokens =
         args.x.rows - token < kTokenBlock ? args.x.rows - token : kTokenBlock;
@@ -219,8 +212,7 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
         start_sums(args.x, token, tokens, k_blocks.slabs(), panel.k, scratch.start);
         for_each_tile(args, kTileTokens, panel.k, block, token, tokens, scratch.start,
                       panel.k.slabs, scratch.carry, [&](std::size_t count, const TileTokens& tile) {
-                        (zero_point ? tile_function<true>(count) : tile_function<false>(count))(
-                            panel, tile);
+                        kTiles[count - 1](panel, tile);
                       });
         if (!panel.k.unfinished) panel.first = false;
       }

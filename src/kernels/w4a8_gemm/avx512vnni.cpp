@@ -110,8 +110,8 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
         }
         negative_sums(args.x, token, tokens, k_blocks.slabs(), panel.k, kPanelOffset,
                       scratch.start);
-        multiply_panel<false>(args, panel, blocks, block * kBlockRows, token, tokens, scratch.start,
-                              scratch.carry);
+        multiply_panel(args, panel, blocks, block * kBlockRows, token, tokens, scratch.start,
+                       scratch.carry);
         if (!panel.k.unfinished) panel.first = false;
       }
     }

@@ -95,7 +95,7 @@ void widen_codes(const TileTokens& tokens, std::size_t slabs, WideCodes<kTokens>
   }
 }
 
-template <std::size_t kTokens, bool kZeroPoint>
+template <std::size_t kTokens>
 __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileTokens& tokens) {
   TileResults<kTokens> results;
   WideCodes<kTokens> x;
@@ -137,20 +137,15 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
       w += kQuadBytes;
     }
     done += slabs;
-    if (!end_group<kZeroPoint>(panel, tokens, g, sums, results)) return;
+    if (!end_group(panel, tokens, g, sums, results)) return;
   }
   store_results(panel, tokens, results);
 }
 
 using MultiplyTileFn = void (*)(const Panel& panel, const TileTokens& tokens);
 
-template <bool kZeroPoint>
-MultiplyTileFn tile_function(std::size_t tokens) {
-  static constexpr MultiplyTileFn kFunctions[kTileTokens] = {
-      multiply_tile<1, kZeroPoint>, multiply_tile<2, kZeroPoint>, multiply_tile<3, kZeroPoint>,
-      multiply_tile<4, kZeroPoint>};
-  return kFunctions[tokens - 1];
-}
+constexpr MultiplyTileFn kTiles[kTileTokens] = {multiply_tile<1>, multiply_tile<2>,
+                                                multiply_tile<3>, multiply_tile<4>};
 
 }  // namespace
 
@@ -180,9 +175,8 @@ void w8a8_gemm_avx2(const IntegerGemmArgs& args) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), panel.k, scratch.start);
         for_each_tile(
             args, kTileTokens, panel.k, block, token, tokens, scratch.start, panel.k.groups,
-            scratch.carry, [&](std::size_t count, const TileTokens& tile) {
-              (zero_point ? tile_function<true>(count) : tile_function<false>(count))(panel, tile);
-            });
+            scratch.carry,
+            [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
         if (!panel.k.unfinished) panel.first = false;
       }
     }

@@ -62,7 +62,7 @@ void w8a8_gemm_avx512vnni(const IntegerGemmArgs& args) {
       const std::size_t blocks = args.block_end - block < kTileBlocks ? 1 : kTileBlocks;
       Panel panel{.weights = nullptr,
                   .weight_stride = block_bytes,
-                  .zeros = scratch.zeros,
+                  .zeros = w.zeros == nullptr ? nullptr : scratch.zeros,
                   .weight_sums = scratch.weight_sums,
                   .scales = scratch.scales,
                   .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
@@ -78,15 +78,10 @@ void w8a8_gemm_avx512vnni(const IntegerGemmArgs& args) {
         for (std::size_t b = 0; b < blocks; ++b) {
           prepare_block(w, block + b, panel.k, b, args.x.zero_points != nullptr, scratch);
         }
-        if (w.zeros != nullptr) {
-          negative_sums(args.x, token, tokens, k_blocks.slabs(), panel.k, 1, scratch.start);
-          multiply_panel<true>(args, panel, blocks, block * kBlockRows, token, tokens,
-                               scratch.start, scratch.carry);
-        } else {
-          negative_sums(args.x, token, tokens, k_blocks.slabs(), panel.k, kBias8, scratch.start);
-          multiply_panel<false>(args, panel, blocks, block * kBlockRows, token, tokens,
-                                scratch.start, scratch.carry);
-        }
+        negative_sums(args.x, token, tokens, k_blocks.slabs(), panel.k,
+                      w.zeros == nullptr ? kBias8 : 1, scratch.start);
+        multiply_panel(args, panel, blocks, block * kBlockRows, token, tokens, scratch.start,
+                       scratch.carry);
         if (!panel.k.unfinished) panel.first = false;
       }
     }
