@@ -9,47 +9,11 @@
 
 #include "model/llama_config.h"
 #include "quantize/layer_pattern.h"
+#include "quantize/llama_modules.h"
 #include "quantize/tensor_writing.h"
 
 namespace fptq::quantize {
 namespace {
-
-constexpr std::string_view kEmbeddingModule = "model.embed_tokens";
-constexpr std::string_view kClassifierModule = "lm_head";
-
-std::string weight_of(std::string_view module) {
-  return std::string(module) + ".weight";
-}
-
-// A linear or embedding as config.json describes it.
-struct Module {
-  enum class Role { kLinear, kEmbedding, kClassifier };
-
-  std::string name;
-  Role role;
-  Shape shape;
-};
-
-std::vector<Module> modules_of(const model::LlamaConfig& config) {
-  using Role = Module::Role;
-  const std::size_t width = config.hidden_size;
-  std::vector<Module> modules = {
-      {std::string(kEmbeddingModule), Role::kEmbedding, {config.vocab_size, width}}};
-  for (std::size_t layer = 0; layer < config.num_layers; ++layer) {
-    const std::string block = "model.layers." + std::to_string(layer) + ".";
-    modules.push_back({block + "self_attn.q_proj", Role::kLinear, {config.q_width(), width}});
-    modules.push_back({block + "self_attn.k_proj", Role::kLinear, {config.kv_width(), width}});
-    modules.push_back({block + "self_attn.v_proj", Role::kLinear, {config.kv_width(), width}});
-    modules.push_back({block + "self_attn.o_proj", Role::kLinear, {width, config.q_width()}});
-    const std::size_t inner = config.intermediate_size;
-    modules.push_back({block + "mlp.gate_proj", Role::kLinear, {inner, width}});
-    modules.push_back({block + "mlp.up_proj", Role::kLinear, {inner, width}});
-    modules.push_back({block + "mlp.down_proj", Role::kLinear, {width, inner}});
-  }
-  modules.push_back(
-      {std::string(kClassifierModule), Role::kClassifier, {config.vocab_size, width}});
-  return modules;
-}
 
 // The recipe's overrides, ready to be searched.
 class LayerChoices {
@@ -64,10 +28,10 @@ class LayerChoices {
     return choices;
   }
 
-  LayerChoice choose(const Module& module) {
-    LayerChoice choice = module.role == Module::Role::kLinear      ? recipe_.linears
-                         : module.role == Module::Role::kEmbedding ? recipe_.embedding
-                                                                   : recipe_.classifier;
+  LayerChoice choose(const LlamaModule& module) {
+    LayerChoice choice = module.role == LlamaModule::Role::kLinear      ? recipe_.linears
+                         : module.role == LlamaModule::Role::kEmbedding ? recipe_.embedding
+                                                                        : recipe_.classifier;
     bool decided = false;
     for (std::size_t i = 0; i < patterns_.size(); ++i) {
       if (!patterns_[i].found_in(module.name)) continue;
@@ -75,7 +39,7 @@ class LayerChoices {
       if (!decided) choice = recipe_.overrides[i].choice;
       decided = true;
     }
-    if (module.role == Module::Role::kEmbedding) choice.scheme.activations.reset();
+    if (module.role == LlamaModule::Role::kEmbedding) choice.scheme.activations.reset();
     return choice;
   }
 
@@ -99,8 +63,9 @@ class LayerChoices {
   std::vector<bool> matched_;
 };
 
-Result<const io::TensorInfo*> find_weight(const io::Checkpoint& checkpoint, const Module& module) {
-  const std::string name = weight_of(module.name);
+Result<const io::TensorInfo*> find_weight(const io::Checkpoint& checkpoint,
+                                          const LlamaModule& module) {
+  const std::string name = module.weight();
   const io::TensorInfo* info = checkpoint.find(name);
   if (info == nullptr) {
     return Error{Error::Kind::kFormat, checkpoint.path().string() + ": tensor \"" + name +
@@ -140,7 +105,7 @@ Result<bool> same_bytes(const io::Checkpoint& checkpoint, const std::string& a,
   return same;
 }
 
-TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const Module& module,
+TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const LlamaModule& module,
                        const LayerChoice& choice) {
   TensorPlan plan{info.name, info.shape, module.name, {}, {}, choice.scheme, {}};
   if (choice.scheme.weights) {
@@ -149,8 +114,7 @@ TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const M
     plan.quantized = stored_module(module.name, *choice.scheme.weights, info.shape[0],
                                    info.shape[1], scale_dtype);
   } else {
-    plan.stored =
-        io::TensorSpec{weight_of(module.name), choice.cast.value_or(info.dtype), info.shape};
+    plan.stored = io::TensorSpec{module.weight(), choice.cast.value_or(info.dtype), info.shape};
   }
   return plan;
 }
@@ -248,8 +212,8 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   FPTQ_TRY(LayerChoices choices, LayerChoices::compile(recipe));
 
   Plan plan;
-  const std::string classifier_weight = weight_of(kClassifierModule);
-  const std::string embedding_weight = weight_of(kEmbeddingModule);
+  const std::string classifier_weight = std::string(kClassifierModule) + ".weight";
+  const std::string embedding_weight = std::string(kEmbeddingModule) + ".weight";
   bool source_tied = config.tied_embeddings;
   bool drop_classifier = false;
   if (source_tied && checkpoint.find(classifier_weight) != nullptr) {
@@ -265,12 +229,12 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   std::map<std::string, TensorPlan> decided;  // by source tensor
   std::optional<TensorPlan> split_classifier;
   LayerChoice embedding_choice;
-  for (const Module& module : modules_of(config)) {
+  for (const LlamaModule& module : llama_modules(config)) {
     const LayerChoice choice = choices.choose(module);
     plan.modules.push_back(
-        ModuleScheme{module.name, module.role == Module::Role::kEmbedding, choice.scheme});
-    if (module.role == Module::Role::kEmbedding) embedding_choice = choice;
-    if (module.role != Module::Role::kClassifier || !source_tied) {
+        ModuleScheme{module.name, module.role == LlamaModule::Role::kEmbedding, choice.scheme});
+    if (module.role == LlamaModule::Role::kEmbedding) embedding_choice = choice;
+    if (module.role != LlamaModule::Role::kClassifier || !source_tied) {
       FPTQ_TRY(const io::TensorInfo* info, find_weight(checkpoint, module));
       decided.emplace(info->name, plan_weight(recipe, *info, module, choice));
       continue;
