@@ -9,8 +9,9 @@ namespace {
 
 using kernels::ceil_div;
 
-// Products below which a piece is not worth handing to another thread: a few microseconds.
-constexpr std::size_t kSmallestPiece = std::size_t{1} << 17;
+// Products below which a piece is not worth handing to another thread: about a microsecond. Larger
+// ones would leave two threads unequal shares of a small model's matrices.
+constexpr std::size_t kSmallestPiece = std::size_t{1} << 14;
 
 // More pieces than threads, so that a thread that lost its processor for a while does not hold
 // up the others.
