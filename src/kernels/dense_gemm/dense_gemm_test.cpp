@@ -140,6 +140,30 @@ TEST_P(DenseGemm, GivesTheSameBitsForATokenAloneAndInABatch) {
   expect_same_bits(batch, alone);
 }
 
+TEST_P(DenseGemm, WidensEvery16BitWeightExactly) {
+  FPTQ_REQUIRE_ISA(GetParam().isa);
+  // One channel per bit pattern, over a depth of 1.
+  std::vector<std::uint16_t> w(65536);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = static_cast<std::uint16_t>(i);
+  const std::vector<float> x = {1.0f, 1.0f};
+  std::vector<float> scratch(kDenseGemmScratchFloats);
+  for (const ElementType type : {ElementType::kBF16, ElementType::kF16}) {
+    for (const std::size_t m : {1u, 2u}) {
+      std::vector<float> y(m * w.size());
+      GetParam().run(
+          {x.data(), 1, w.data(), 1, type, y.data(), w.size(), m, w.size(), 1, scratch.data()});
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        const float expected = type == ElementType::kF16 ? f16_to_f32(w[i]) : bf16_to_f32(w[i]);
+        if (std::isnan(expected)) {
+          ASSERT_TRUE(std::isnan(y[i])) << "bits " << i;
+        } else {
+          ASSERT_EQ(expected, y[i]) << "bits " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(DenseGemm, WritesNothingForNoTokensOrNoChannels) {
   FPTQ_REQUIRE_ISA(GetParam().isa);
   for (const auto& [m, n] : {std::pair<std::size_t, std::size_t>{0, 3}, {3, 0}, {1, 0}}) {
