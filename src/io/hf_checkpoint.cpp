@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/check.h"
 #include "base/file.h"
 #include "io/safetensors.h"
 
@@ -178,12 +177,12 @@ Status HfCheckpoint::open_shards(const fs::path& index_path) {
 // The index and the shards have to agree on where each tensor is.
 Status HfCheckpoint::check_index(const std::map<std::string, std::string>& shard_of,
                                  const fs::path& index_path) {
+  std::map<std::string, const SafetensorsHeader*> header_of;
+  for (const SafetensorsFile& file : files_) {
+    header_of.emplace(file.path().filename().string(), &file.header());
+  }
   for (const auto& [tensor, shard] : shard_of) {
-    const auto file = std::find_if(files_.begin(), files_.end(), [&](const SafetensorsFile& open) {
-      return open.path().filename() == shard;
-    });
-    FPTQ_CHECK(file != files_.end(), "every shard of the index was opened");
-    if (file->header().find(tensor) == nullptr) {
+    if (header_of.at(shard)->find(tensor) == nullptr) {
       return format_error(index_path, "tensor \"" + tensor + "\": expected it in " + shard +
                                           ", which does not hold it");
     }

@@ -2,8 +2,10 @@
 
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 
 #include "base/file.h"
 #include "base/result.h"
@@ -19,5 +21,11 @@ namespace fptq::io {
 
 // Appends elements in C order.
 [[nodiscard]] Status append_npy(OutputFile& file, std::span<const float> values);
+
+// Reads a C-order array of <f4, <f8, <i4, <i8 or |u1 (format versions 1 to 3).
+// Errors: kNotFound, kIo; kFormat; kUnsupported names another type or order.
+[[nodiscard]] Result<Tensor> read_npy(const std::filesystem::path& path);
+// The same of a file's bytes. `where` begins every message.
+[[nodiscard]] Result<Tensor> parse_npy(std::span<const std::byte> file, const std::string& where);
 
 }  // namespace fptq::io
