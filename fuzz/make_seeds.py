@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Writes small valid inputs for the fuzz targets to begin with.
+
+Usage: make_seeds.py DIRECTORY   (DIRECTORY/<name>/ holds the seeds of fuzz_<name>)
+"""
+import json
+import pathlib
+import struct
+import sys
+
+
+def safetensors(tensors, metadata=None):
+    """tensors: name -> (dtype, shape, bytes)."""
+    header, data = {}, b''
+    if metadata is not None:
+        header['__metadata__'] = metadata
+    for name, (dtype, shape, content) in tensors.items():
+        header[name] = {'dtype': dtype, 'shape': shape,
+                        'data_offsets': [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)
+    return struct.pack('<Q', len(text)) + text + data
+
+
+def safetensors_seeds():
+    floats = struct.pack('<4f', 0.5, -1, 2, 3)
+    yield safetensors({})
+    yield safetensors({'a': ('F32', [2, 2], floats)}, {'format': 'pt'})
+    yield safetensors({'a': ('BF16', [2, 1, 4], floats), 'b': ('F16', [0, 3], b''),
+                       'c': ('I64', [], bytes(8)), 'd': ('BOOL', [3], b'\0\1\0')})
+
+
+def gguf_string(text):
+    return struct.pack('<Q', len(text.encode())) + text.encode()
+
+
+def gguf_key(key, number, value):
+    return gguf_string(key) + struct.pack('<I', number) + value
+
+
+def gguf_u32(key, value):
+    return gguf_key(key, 4, struct.pack('<I', value))
+
+
+def gguf_array(key, number, values):
+    pack = {5: lambda v: struct.pack('<i', v), 6: lambda v: struct.pack('<f', v), 8: gguf_string}[number]
+    return gguf_key(key, 9, struct.pack('<IQ', number, len(values)) + b''.join(map(pack, values)))
+
+
+def gguf(keys, tensors, version=3):
+    """tensors: (name, axes, type, bytes)."""
+    infos, data = b'', b''
+    for name, axes, number, content in tensors:
+        data += bytes(-len(data) % 32)
+        infos += gguf_string(name) + struct.pack('<I', len(axes))
+        infos += struct.pack(f'<{len(axes)}Q', *axes) + struct.pack('<IQ', number, len(data))
+        data += content
+    head = b'GGUF' + struct.pack('<IQQ', version, len(tensors), len(keys)) + b''.join(keys) + infos
+    return head + bytes(-len(head) % 32) + data
+
+
+def gguf_llama_keys():
+    sizes = {'context_length': 64, 'embedding_length': 8, 'block_count': 1,
+             'feed_forward_length': 4, 'attention.head_count': 2, 'attention.head_count_kv': 1}
+    return [gguf_key('general.architecture', 8, gguf_string('llama')),
+            *(gguf_u32('llama.' + key, value) for key, value in sizes.items()),
+            gguf_key('llama.attention.layer_norm_rms_epsilon', 6, struct.pack('<f', 1e-5)),
+            gguf_key('llama.rope.freq_base', 6, struct.pack('<f', 10000))]
+
+
+def gguf_vocabularies():
+    tokens = ['<unk>', '<s>', '</s>', 'a', 'b', 'ab']
+    yield [gguf_key('tokenizer.ggml.model', 8, gguf_string('llama')),
+           gguf_array('tokenizer.ggml.tokens', 8, tokens),
+           gguf_array('tokenizer.ggml.scores', 6, [0, 0, 0, -1, -2, -3]),
+           gguf_array('tokenizer.ggml.token_type', 5, [2, 3, 3, 1, 1, 1]),
+           gguf_u32('tokenizer.ggml.bos_token_id', 1),
+           gguf_key('tokenizer.ggml.add_bos_token', 7, b'\1')]
+    yield [gguf_key('tokenizer.ggml.model', 8, gguf_string('gpt2')),
+           gguf_key('tokenizer.ggml.pre', 8, gguf_string('llama-bpe')),
+           gguf_array('tokenizer.ggml.tokens', 8, tokens),
+           gguf_array('tokenizer.ggml.merges', 8, ['a b'])]
+
+
+def gguf_seeds():
+    embedding = ('token_embd.weight', [8, 5], 0, bytes(160))
+    query = ('blk.0.attn_q.weight', [8, 8], 1, bytes(128))
+    factors = ('rope_freqs.weight', [2], 0, struct.pack('<2f', 1, 8))
+    yield gguf([], [])
+    yield gguf(gguf_llama_keys(), [embedding, query, factors])
+    for vocabulary in gguf_vocabularies():
+        yield gguf(gguf_llama_keys() + vocabulary, [embedding], version=2)
+    blocks = {2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
+              11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 20: (32, 18),
+              23: (256, 136), 30: (1, 2)}
+    for number, (elements, size) in blocks.items():
+        yield gguf([], [('w', [elements, 1], number, bytes(range(1, size + 1)))])
+
+
+def llama2c_seeds():
+    sizes = (4, 4, 1, 2, 1, 3, 2)  # dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab, seq_len
+    weights = 3 * 4 + 4 + 16 + 8 + 8 + 16 + 4 + 3 * 16 + 4
+    yield struct.pack('<7i', *sizes) + bytes(4 * (weights + 2 * 2))
+    yield (b'24ka' + struct.pack('<i7iB', 1, *sizes, 1)).ljust(256, b'\0') + bytes(4 * weights)
+    pieces = [b'<unk>', b'\n<s>\n', b'\n</s>\n', b'<0x00>', b'a', b'b', b'ab']
+    yield (bytes([len(pieces)]) + struct.pack('<i', 7)
+           + b''.join(struct.pack('<fi', -i, len(p)) + p for i, p in enumerate(pieces)))
+
+
+SEEDS = {'gguf': gguf_seeds, 'llama2c': llama2c_seeds, 'safetensors': safetensors_seeds}
+
+
+def main(directory):
+    for name, seeds in SEEDS.items():
+        folder = pathlib.Path(directory) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(seeds()):
+            (folder / f'seed{number:02}').write_bytes(seed)
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
