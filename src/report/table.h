@@ -1,0 +1,33 @@
+// Tables for terminals, Markdown and HTML.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fptq::report {
+
+enum class Align { kLeft, kRight };
+
+struct Column {
+  std::string header;
+  Align align = Align::kRight;
+};
+
+// Every row has as many cells as there are columns.
+struct Table {
+  std::vector<Column> columns;
+  std::vector<std::vector<std::string>> rows;
+};
+
+// Columns padded to their widest cell and two spaces apart, a line under the headers. Characters
+// outside ASCII count as one column wide.
+[[nodiscard]] std::string terminal_text(const Table& table);
+
+// A GitHub-flavoured Markdown table; "|" and line breaks in cells are escaped.
+[[nodiscard]] std::string markdown_text(const Table& table);
+
+// A <table>, its text escaped.
+[[nodiscard]] std::string html_text(const Table& table);
+
+}  // namespace fptq::report

@@ -1,0 +1,40 @@
+#include "report/table.h"
+
+#include <gtest/gtest.h>
+
+namespace fptq::report {
+namespace {
+
+Table two_models() {
+  return {{{"model", Align::kLeft}, {"ppl", Align::kRight}},
+          {{"base", "9.5 \u00B1 0.1"}, {"a|b", "10"}}};
+}
+
+TEST(TerminalTable, AlignsByCharactersNotBytes) {
+  EXPECT_EQ(terminal_text(two_models()),
+            "model        ppl\n"
+            "-----  ---------\n"
+            "base   9.5 \u00B1 0.1\n"
+            "a|b           10\n");
+}
+
+TEST(TerminalTable, LeavesNoSpacesAtTheEndOfLines) {
+  const Table table = {{{"a", Align::kLeft}, {"b", Align::kLeft}}, {{"1", ""}, {"2", "long"}}};
+  EXPECT_EQ(terminal_text(table), "a  b\n-  ----\n1\n2  long\n");
+}
+
+TEST(MarkdownTable, StatesAlignmentAndEscapesBars) {
+  EXPECT_EQ(markdown_text(two_models()),
+            "| model | ppl |\n|---|---:|\n| base | 9.5 \u00B1 0.1 |\n| a\\|b | 10 |\n");
+}
+
+TEST(HtmlTable, EscapesItsText) {
+  const Table table = {{{"<b>", Align::kRight}}, {{"a & \"b\""}}};
+  EXPECT_EQ(html_text(table),
+            "<table>\n<thead><tr><th scope=\"col\" class=\"number\">&lt;b&gt;</th></tr></thead>\n"
+            "<tbody>\n<tr><td class=\"number\">a &amp; &quot;b&quot;</td></tr>\n</tbody>\n"
+            "</table>\n");
+}
+
+}  // namespace
+}  // namespace fptq::report
