@@ -52,14 +52,17 @@ std::vector<Group> group_modules(std::span<const ModuleScheme> modules) {
   return groups;
 }
 
-// The group of linears with the most members, the first of equals.
-const Group* largest_linear_group(const std::vector<Group>& groups) {
-  const Group* largest = nullptr;
-  for (const Group& group : groups) {
-    if (group.embedding) continue;
-    if (largest == nullptr || group.modules.size() > largest->modules.size()) largest = &group;
+// Moves the group of linears with the most members, the first of equals, to the end and returns
+// it; null where no linear is quantized.
+const Group* put_largest_last(std::vector<Group>& groups) {
+  auto largest = groups.end();
+  for (auto group = groups.begin(); group != groups.end(); ++group) {
+    if (group->embedding) continue;
+    if (largest == groups.end() || group->modules.size() > largest->modules.size()) largest = group;
   }
-  return largest;
+  if (largest == groups.end()) return nullptr;
+  std::rotate(largest, largest + 1, groups.end());
+  return &groups.back();
 }
 
 }  // namespace
@@ -141,8 +144,10 @@ void pack_zero_points(std::span<const std::int8_t> zero_points, std::size_t rows
 }
 
 Json quantization_config(std::span<const ModuleScheme> modules) {
-  const std::vector<Group> groups = group_modules(modules);
-  const Group* general = largest_linear_group(groups);
+  std::vector<Group> groups = group_modules(modules);
+  // Names come before the class: loaders stop at the first target that a module matches, and warn
+  // of targets that were never reached.
+  const Group* general = put_largest_last(groups);
   Json config_groups = Json::object();
   std::string_view format;
   for (const Group& group : groups) {

@@ -90,17 +90,17 @@ TEST(QuantizationConfig, GivesTheClassToTheMajorityAndNamesTheRest) {
   ASSERT_EQ(groups.size(), 3U);
   EXPECT_EQ(groups["group_0"]["targets"], Json::array({"Embedding"}));
   EXPECT_EQ(groups["group_0"]["input_activations"], nullptr);
-  // Both schemes have two layers: the first of equals gets the class.
-  EXPECT_EQ(groups["group_1"]["targets"], Json::array({"Linear"}));
-  EXPECT_EQ(groups["group_1"]["format"], "int-quantized");
-  EXPECT_EQ(groups["group_2"]["targets"], Json::array({"l.0.down", "l.1.up"}));
-  EXPECT_EQ(groups["group_2"]["format"], "pack-quantized");
-  EXPECT_EQ(groups["group_2"]["weights"].dump(),
+  // Both schemes have two layers: the first of equals gets the class, and comes last.
+  EXPECT_EQ(groups["group_1"]["targets"], Json::array({"l.0.down", "l.1.up"}));
+  EXPECT_EQ(groups["group_1"]["format"], "pack-quantized");
+  EXPECT_EQ(groups["group_1"]["weights"].dump(),
             R"({"dynamic":false,"group_size":32,"num_bits":4,"strategy":"group",)"
             R"("symmetric":false,"type":"int"})");
-  EXPECT_EQ(groups["group_2"]["input_activations"].dump(),
+  EXPECT_EQ(groups["group_1"]["input_activations"].dump(),
             R"({"dynamic":true,"group_size":null,"num_bits":8,"strategy":"token",)"
             R"("symmetric":true,"type":"int"})");
+  EXPECT_EQ(groups["group_2"]["targets"], Json::array({"Linear"}));
+  EXPECT_EQ(groups["group_2"]["format"], "int-quantized");
 }
 
 TEST(QuantizationConfig, NamesOneFormatWhereAllGroupsHaveIt) {

@@ -1,0 +1,175 @@
+"""Holds fptq's quantized checkpoints against the real transformers and compressed-tensors.
+
+For every scheme: fptq quantizes, transformers loads the result without any help, and both compute
+the logits of the same tokens, with activations in floating point and then quantized. Models are
+made here with a fixed seed, so that nothing has to be downloaded; where the directory of test data
+(FPTQ_TEST_DATA) is there, its real model and the checkpoints that compressed-tensors wrote are
+checked too.
+
+usage: check.py --fptq PROGRAM --work DIR
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file
+
+# Weights are equal and both run in float32, so that only the order of sums differs:
+# relative to the largest |logit|.
+FLOAT_BOUND = 1e-4
+# 8-bit activations lie on different grids (fptq: max/127 without -128, the library: max/127.5), so
+# that logits cannot agree more closely than either agrees with float activations. What is compared is
+# the size of that error, root mean square: fptq's divided by the library's.
+ERROR_RATIO_BOUND = 1.5
+
+SCHEMES = {
+    "w4g32": ["--recipe", "rtn"],
+    "w4g32-symmetric": ["--recipe", "rtn", "--symmetric"],
+    "w4g64": ["--recipe", "rtn", "--weights", "w4g64"],
+    "w4g128": ["--recipe", "rtn", "--weights", "w4g128"],
+    "w4c": ["--recipe", "rtn", "--weights", "w4c"],
+    "w8c": ["--recipe", "int8"],
+    "linears-only": ["--recipe", "rtn", "--embed", "keep", "--head", "keep"],
+    "head-only-differs": ["--recipe", "rtn", "--head", "w4g32"],
+    "mixed": ["--recipe", "rtn", "--override", "down_proj=w8c", "--override",
+              r"layers\.0\..*o_proj=keep"],
+}
+
+
+def make_models(directory):
+    """Llama models with random weights: tied float32, untied bfloat16, tied bfloat16."""
+    models = {}
+    for name, tied, dtype in [("tied-f32", True, torch.float32),
+                              ("untied-bf16", False, torch.bfloat16),
+                              ("tied-bf16", True, torch.bfloat16)]:
+        torch.manual_seed(7)
+        config = transformers.LlamaConfig(
+            vocab_size=320, hidden_size=128, intermediate_size=256, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
+            initializer_range=0.1, tie_word_embeddings=tied)
+        transformers.LlamaForCausalLM(config).to(dtype).save_pretrained(directory / name)
+        models[name] = directory / name
+    return models
+
+
+class Checker:
+    def __init__(self, program, work):
+        self.program = program
+        self.work = work
+        self.failures = 0
+
+    def fptq(self, *arguments):
+        result = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True)
+        if result.returncode != 0:
+            raise RuntimeError(f"fptq {' '.join(map(str, arguments))}: {result.stderr.strip()}")
+
+    def fptq_logits(self, model, ids, *arguments):
+        out = self.work / "logits.npy"
+        self.fptq("logits", model, "--ids", ",".join(map(str, ids)), "-o", out, *arguments)
+        return np.load(out)
+
+    def report(self, name, error, bound):
+        verdict = "ok" if error <= bound else "FAILED"
+        self.failures += error > bound
+        print(f"{verdict:6} {name:64} {error:.2g} (bound {bound:g})", flush=True)
+
+    def check_scheme(self, name, model, flags, ids):
+        out = self.work / "quantized"
+        shutil.rmtree(out, ignore_errors=True)
+        self.fptq("quantize", model, "-o", out, *flags)
+        loaded = load(out)
+        quantized = library_logits(loaded, ids)
+        for module in loaded.modules():
+            if hasattr(module, "quantization_scheme"):
+                module.quantization_scheme.input_activations = None
+        floats = library_logits(loaded, ids)
+        ours = self.fptq_logits(out, ids, "--activations", "a16")
+        self.report(f"{name}, float activations", relative(ours, floats), FLOAT_BOUND)
+        ours = self.fptq_logits(out, ids)
+        ratio = rms(ours - floats) / rms(quantized - floats)
+        self.report(f"{name}, error of 8-bit activations / theirs", ratio, ERROR_RATIO_BOUND)
+
+    def check_golden(self, golden, tiny):
+        """What compressed-tensors wrote: fptq computes its logits, and rounds to its codes."""
+        for name, weights, symmetric in [("w4g32-sym", "w4g32", "true"),
+                                         ("w4g32-asym", "w4g32", "false"),
+                                         ("w8c-a8t", "w8c", "true")]:
+            folder = golden / name
+            ids = np.load(folder / "expected.ids.npy").tolist()
+            expected = np.load(folder / "expected.logits_dense_weights.npy")
+            ours = self.fptq_logits(folder, ids, "--activations", "a16")
+            self.report(f"golden {name}, logits", relative(ours, expected), FLOAT_BOUND)
+
+            recipe = self.work / "recipe.yaml"
+            recipe.write_text(f"weights: {weights}\nsymmetric: {symmetric}\nembed: keep\n"
+                              "head: keep\nscale_dtype: f32\n")
+            out = self.work / "quantized"
+            shutil.rmtree(out, ignore_errors=True)
+            self.fptq("quantize", tiny / "plain", "-o", out, "--recipe", recipe)
+            theirs = load_file(folder / "model.safetensors")
+            mine = load_file(out / "model.safetensors")
+            same = theirs.keys() == mine.keys() and all(
+                torch.equal(theirs[key], mine[key]) for key in theirs)
+            self.report(f"golden {name}, codes and scales equal", 0.0 if same else 1.0, 0.0)
+
+
+def load(directory):
+    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+
+
+@torch.no_grad()
+def library_logits(model, ids):
+    return model(torch.tensor([ids])).logits[0].numpy()
+
+
+def relative(ours, theirs):
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fptq", required=True, type=pathlib.Path)
+    parser.add_argument("--work", required=True, type=pathlib.Path)
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+    checker = Checker(arguments.fptq.resolve(), arguments.work)
+    models = make_models(arguments.work / "models")
+    repository = pathlib.Path(__file__).resolve().parents[2]
+    data = pathlib.Path(os.environ.get("FPTQ_TEST_DATA", repository.parent / "shared"))
+    if (data / "models/stories15m").exists():
+        models["stories15m"] = data / "models/stories15m"
+    else:
+        print(f"no test data at {data}: made models only")
+    ids = [1] + list(range(5, 300, 9))
+    for model_name, model in models.items():
+        # 288 inputs have no groups of 64 or 128 without a rest, which the library refuses.
+        schemes = {name: flags for name, flags in SCHEMES.items()
+                   if model_name != "stories15m" or name not in ("w4g64", "w4g128")}
+        for name, flags in schemes.items():
+            checker.check_scheme(f"{model_name} {name}", model, flags, ids)
+    if (data / "golden/formats/compressed-tensors").exists():
+        checker.check_golden(data / "golden/formats/compressed-tensors", data / "golden/logits/tiny")
+    if checker.failures:
+        sys.exit(f"interop: {checker.failures} checks failed")
+    print("interop: all checks passed")
+
+
+if __name__ == "__main__":
+    main()
