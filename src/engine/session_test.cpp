@@ -1,0 +1,163 @@
+#include "engine/session.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <utility>
+
+#include "support/tiny_checkpoint.h"
+#include "support/tiny_tokenizer.h"
+
+namespace fptq::engine {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+class SessionTest : public ::testing::Test {
+ protected:
+  void SetUp() override { load({}); }
+
+  void load(const testing::TinyOptions& options) {
+    auto tokenizer = text::Tokenizer::from_json(testing::tiny_tokenizer_json(320), "tiny");
+    ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+    tokenizer_.emplace(*std::move(tokenizer));
+    auto model = model::LlamaModel::load(
+        testing::memory_checkpoint(testing::make_tiny_model(options)), {.pool = &pool_});
+    ASSERT_TRUE(model) << model.error().message;
+    model_.emplace(*std::move(model));
+  }
+
+  Session session(std::size_t capacity) {
+    auto session = Session::create(*model_, *tokenizer_, capacity);
+    EXPECT_TRUE(session) << session.error().message;
+    return *std::move(session);
+  }
+
+  // Greedy ids after a prompt, from a session of their own.
+  Generation generate(const GenerationRequest& request, std::size_t capacity = 64) {
+    auto result = session(capacity).generate(request);
+    EXPECT_TRUE(result) << result.error().message;
+    return *std::move(result);
+  }
+
+  ThreadPool pool_{1};
+  std::optional<text::Tokenizer> tokenizer_;
+  std::optional<model::LlamaModel> model_;
+};
+
+TEST_F(SessionTest, StopsAtTheLengthThatWasAskedFor) {
+  const Generation result = generate({.prompt = {1, 70, 80}, .max_tokens = 5});
+  EXPECT_EQ(5u, result.ids.size());
+  EXPECT_EQ(FinishReason::kLength, result.finish);
+  EXPECT_EQ(3u, result.timings.prompt_tokens);
+  EXPECT_EQ(0u, result.timings.reused_tokens);
+  EXPECT_EQ(5u, result.timings.generated_tokens);
+}
+
+TEST_F(SessionTest, ContinuesAPromptAsTheModelItselfDoes) {
+  const Ids prompt = {1, 70, 80, 90};
+  const Ids ids = generate({.prompt = prompt, .max_tokens = 6}).ids;
+  Ids whole = prompt;
+  for (const std::int32_t id : ids) {
+    auto cache = model_->new_cache(whole.size());
+    ASSERT_TRUE(cache);
+    std::vector<float> logits(model_->config().vocab_size);
+    const model::SequenceInput input{.ids = whole, .cache = &*cache};
+    ASSERT_TRUE(model_->forward(std::span(&input, 1), logits));
+    EXPECT_EQ(*greedy_token(logits), id);
+    whole.push_back(id);
+  }
+}
+
+TEST_F(SessionTest, ReusesTheBeginningThatPromptsShareWithoutAnotherResult) {
+  Session shared = session(64);
+  const Ids first = {1, 70, 80, 90, 100};
+  const Ids second = {1, 70, 80, 91, 101};
+  ASSERT_TRUE(shared.generate({.prompt = first, .max_tokens = 4}));
+  const auto result = shared.generate({.prompt = second, .max_tokens = 8});
+  ASSERT_TRUE(result);
+  EXPECT_EQ(3u, result->timings.reused_tokens);
+  EXPECT_EQ(generate({.prompt = second, .max_tokens = 8}).ids, result->ids);
+}
+
+TEST_F(SessionTest, ComputesAtLeastTheLastTokenOfARepeatedPrompt) {
+  Session repeated = session(64);
+  const GenerationRequest request{.prompt = {1, 70, 80}, .max_tokens = 3};
+  const auto first = repeated.generate(request);
+  const auto second = repeated.generate(request);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(2u, second->timings.reused_tokens);
+  EXPECT_EQ(first->ids, second->ids);
+}
+
+TEST_F(SessionTest, DoesNotReuseKeysThatDependOnTheInputsLength) {
+  load({.max_positions = 8,
+        .rope = R"({"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})"});
+  Session repeated = session(64);
+  const GenerationRequest request{.prompt = Ids(20, 70), .max_tokens = 3};
+  ASSERT_TRUE(repeated.generate(request));
+  EXPECT_EQ(0u, repeated.generate(request)->timings.reused_tokens);
+}
+
+TEST_F(SessionTest, StopsAtAStopIdAndKeepsItOutOfTheText) {
+  const Generation free_run = generate({.prompt = {1, 70, 80}, .max_tokens = 6});
+  const std::int32_t stop = free_run.ids[3];
+  const Generation result = generate({.prompt = {1, 70, 80}, .max_tokens = 6, .stop_ids = {stop}});
+  EXPECT_EQ(FinishReason::kStopId, result.finish);
+  EXPECT_EQ(stop, result.ids.back());
+  EXPECT_EQ(result.text, free_run.text.substr(0, result.text.size()));
+}
+
+TEST_F(SessionTest, NeverShowsAnyPartOfAStopString) {
+  const Generation free_run = generate({.prompt = {1, 70, 80}, .max_tokens = 20});
+  ASSERT_GE(free_run.text.size(), 8u);
+  const std::string stop = free_run.text.substr(4, 4);
+  std::string streamed;
+  const auto result =
+      session(64).generate({.prompt = {1, 70, 80}, .max_tokens = 20, .stop_strings = {stop}},
+                           [&](std::string_view text) {
+                             streamed += text;
+                             return true;
+                           });
+  ASSERT_TRUE(result);
+  EXPECT_EQ(FinishReason::kStopString, result->finish);
+  EXPECT_EQ(free_run.text.substr(0, free_run.text.find(stop)), result->text);
+  EXPECT_EQ(streamed, result->text);
+}
+
+TEST_F(SessionTest, EndsWhereTheCacheIsFull) {
+  const Generation result = generate({.prompt = {1, 70, 80}, .max_tokens = 50}, 8);
+  EXPECT_EQ(FinishReason::kContext, result.finish);
+  EXPECT_EQ(6u, result.ids.size());  // 5 that were cached, and one after them
+}
+
+TEST_F(SessionTest, EndsWhenTheReceiverOfTheTextSaysSo) {
+  const auto result = session(64).generate({.prompt = {1, 70, 80}, .max_tokens = 50},
+                                           [](std::string_view) { return false; });
+  ASSERT_TRUE(result);
+  EXPECT_EQ(FinishReason::kCancelled, result->finish);
+  EXPECT_LT(result->ids.size(), 50u);
+}
+
+TEST_F(SessionTest, GeneratesNothingWhereNothingIsAskedFor) {
+  const Generation result = generate({.prompt = {1}, .max_tokens = 0});
+  EXPECT_TRUE(result.ids.empty());
+  EXPECT_EQ(FinishReason::kLength, result.finish);
+}
+
+TEST_F(SessionTest, RefusesAPromptLongerThanTheCache) {
+  const auto result = session(2).generate({.prompt = {1, 70, 80}});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(Error::Kind::kLimit, result.error().kind);
+  EXPECT_EQ("prompt: expected at most 2 tokens (--ctx), got 3. Raise --ctx or shorten the prompt",
+            result.error().message);
+}
+
+TEST_F(SessionTest, RefusesAnEmptyPrompt) {
+  const auto result = session(2).generate({});
+  ASSERT_FALSE(result);
+  EXPECT_EQ("prompt: expected at least 1 token, got none", result.error().message);
+}
+
+}  // namespace
+}  // namespace fptq::engine
