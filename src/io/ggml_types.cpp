@@ -172,25 +172,32 @@ void dequantize(const BlockQ80& block, float* out) {
 void dequantize(const BlockQ2K& block, float* out) {
   const float d = f16_to_f32(block.d);
   const float dmin = f16_to_f32(block.dmin);
-  for (std::size_t i = 0; i < 256; ++i) {
-    const std::uint8_t scale = block.scales[i / 16];
-    const int q = block.qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-    out[i] = d * static_cast<float>(scale & 15) * static_cast<float>(q) -
-             dmin * static_cast<float>(scale >> 4);
+  for (std::size_t group = 0; group < 16; ++group) {
+    const float scale = d * static_cast<float>(block.scales[group] & 15);
+    const float minimum = dmin * static_cast<float>(block.scales[group] >> 4);
+    const std::uint8_t* qs = block.qs.data() + group / 8 * 32 + group % 2 * 16;
+    const unsigned shift = static_cast<unsigned>(group % 8 / 2 * 2);
+    for (std::size_t l = 0; l < 16; ++l) {
+      out[group * 16 + l] = scale * static_cast<float>(qs[l] >> shift & 3) - minimum;
+    }
   }
 }
 
 // As in Q2_K, with a third bit in hmask: bit 4 h + s of byte l. Where it is 0, 4 is subtracted.
 void dequantize(const BlockQ3K& block, float* out) {
   const float d = f16_to_f32(block.d);
-  for (std::size_t i = 0; i < 256; ++i) {
-    const std::size_t group = i / 16;
+  for (std::size_t group = 0; group < 16; ++group) {
     const int low = group < 8 ? block.scales[group] & 15 : block.scales[group - 8] >> 4;
     const int high = block.scales[8 + group % 4] >> (group / 4 * 2) & 3;
     const float scale = d * static_cast<float>((low | high << 4) - 32);
-    const int q = block.qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-    const int bit = block.hmask[i % 32] >> (i / 32) & 1;
-    out[i] = scale * static_cast<float>(q - (bit == 0 ? 4 : 0));
+    const std::uint8_t* qs = block.qs.data() + group / 8 * 32 + group % 2 * 16;
+    const std::uint8_t* hmask = block.hmask.data() + group % 2 * 16;
+    const unsigned shift = static_cast<unsigned>(group % 8 / 2 * 2);
+    const unsigned bit = static_cast<unsigned>(group / 2);
+    for (std::size_t l = 0; l < 16; ++l) {
+      const int q = (qs[l] >> shift & 3) + (hmask[l] >> bit & 1) * 4 - 4;
+      out[group * 16 + l] = scale * static_cast<float>(q);
+    }
   }
 }
 
@@ -241,14 +248,18 @@ void dequantize(const BlockQ5K& block, float* out) {
 // two in byte 32 h + l of qh at bit 2 s.
 void dequantize(const BlockQ6K& block, float* out) {
   const float d = f16_to_f32(block.d);
-  for (std::size_t i = 0; i < 256; ++i) {
-    const std::size_t half = i / 128;
-    const std::size_t quarter = i % 128 / 32;
-    const std::size_t l = i % 32;
-    const int low = block.ql[half * 64 + quarter % 2 * 32 + l] >> (quarter / 2 * 4) & 15;
-    const int high = block.qh[half * 32 + l] >> (quarter * 2) & 3;
-    const float scale = d * static_cast<float>(block.scales[i / 16]);
-    out[i] = scale * static_cast<float>((low | high << 4) - 32);
+  for (std::size_t group = 0; group < 16; ++group) {
+    const std::size_t half = group / 8;
+    const std::size_t quarter = group % 8 / 2;
+    const std::uint8_t* ql = block.ql.data() + half * 64 + quarter % 2 * 32 + group % 2 * 16;
+    const std::uint8_t* qh = block.qh.data() + half * 32 + group % 2 * 16;
+    const unsigned low_shift = static_cast<unsigned>(quarter / 2 * 4);
+    const unsigned high_shift = static_cast<unsigned>(quarter * 2);
+    const float scale = d * static_cast<float>(block.scales[group]);
+    for (std::size_t l = 0; l < 16; ++l) {
+      const int q = (ql[l] >> low_shift & 15) | (qh[l] >> high_shift & 3) << 4;
+      out[group * 16 + l] = scale * static_cast<float>(q - 32);
+    }
   }
 }
 
