@@ -21,11 +21,15 @@ std::optional<std::size_t> find_from(std::span<const std::byte> bytes, Bits magn
     const std::size_t length = std::min(kChunk, count - begin);
     // Copied, because a mapped file promises no alignment.
     std::memcpy(chunk.data(), bytes.data() + begin * sizeof(Bits), length * sizeof(Bits));
-    Bits largest = 0;
+    // Adding what lies between infinity and the sign bit sets that bit exactly from infinity on.
+    // A sum and an or, unlike a maximum, are vector instructions on every CPU.
+    const auto to_sign_bit = static_cast<Bits>(magnitude_mask + 1U - infinity);
+    Bits signs = 0;
     for (std::size_t i = 0; i < length; ++i) {
-      largest = std::max(largest, static_cast<Bits>(chunk[i] & magnitude_mask));
+      const auto magnitude = static_cast<Bits>(chunk[i] & magnitude_mask);
+      signs = static_cast<Bits>(signs | static_cast<Bits>(magnitude + to_sign_bit));
     }
-    if (largest < infinity) continue;
+    if (signs <= magnitude_mask) continue;
     for (std::size_t i = 0; i < length; ++i) {
       if (static_cast<Bits>(chunk[i] & magnitude_mask) >= infinity) return begin + i;
     }
