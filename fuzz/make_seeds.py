@@ -108,7 +108,16 @@ def llama2c_seeds():
            + b''.join(struct.pack('<fi', -i, len(p)) + p for i, p in enumerate(pieces)))
 
 
-SEEDS = {'gguf': gguf_seeds, 'llama2c': llama2c_seeds, 'safetensors': safetensors_seeds}
+def recipe_seeds():
+    yield b'weights: w4g32\n'
+    yield (b'name: rtn\nweights: w4g32\nsymmetric: false\nactivations: a8t\nembed: w8c-sym\n'
+           b'head: w8c-sym-a8t\nrounding: rtn\nscale_dtype: auto\nseed: 0\noverrides:\n'
+           b"  - match: 'layers\\.0\\..*'\n    scheme: w8c-sym-a8t\n")
+    yield b'{weights: w4c-asym, activations: a8t-asym, overrides: [{match: "(a|b)+", scheme: keep}]}'
+
+
+SEEDS = {'gguf': gguf_seeds, 'llama2c': llama2c_seeds,
+         'recipe': recipe_seeds, 'safetensors': safetensors_seeds}
 
 
 def main(directory):

@@ -10,6 +10,8 @@ namespace {
 // The time and the stack that a search takes grow with both.
 constexpr std::size_t kMaxPatternBytes = 256;
 constexpr std::size_t kMaxNameBytes = 512;
+// libstdc++ reads repetition counts into a long without looking for overflow.
+constexpr std::size_t kMaxDigits = 4;
 
 // libstdc++ searches by backtracking unless told otherwise, and a pattern such as (a+)+b then
 // takes time exponential in the name's length.
@@ -19,6 +21,17 @@ constexpr std::regex::flag_type kSyntax =
 #else
 constexpr std::regex::flag_type kSyntax = std::regex::ECMAScript;
 #endif
+
+// Digits of the longest number in the pattern.
+std::size_t longest_number(std::string_view pattern) {
+  std::size_t longest = 0;
+  std::size_t digits = 0;
+  for (const char c : pattern) {
+    digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+    longest = std::max(longest, digits);
+  }
+  return longest;
+}
 
 }  // namespace
 
@@ -42,6 +55,10 @@ Result<LayerPattern> LayerPattern::compile(std::string_view pattern) {
     return Error{Error::Kind::kInvalidArgument,
                  where + ": expected at most " + std::to_string(kMaxPatternBytes) + " bytes, got " +
                      std::to_string(pattern.size())};
+  }
+  if (longest_number(pattern) > kMaxDigits) {
+    return Error{Error::Kind::kInvalidArgument,
+                 where + ": expected numbers of at most " + std::to_string(kMaxDigits) + " digits"};
   }
   try {
     return LayerPattern(

@@ -32,6 +32,14 @@ TEST(LayerPattern, RejectsEmptyLongAndUnprintablePatterns) {
   EXPECT_FALSE(LayerPattern::compile(std::string(257, 'a')));
 }
 
+TEST(LayerPattern, RejectsNumbersThatOverflow) {
+  const auto pattern = LayerPattern::compile("a{44444444444444444444}");
+  ASSERT_FALSE(pattern);
+  EXPECT_EQ(pattern.error().message,
+            "pattern \"a{44444444444444444444}\": expected numbers of at most 4 digits");
+  EXPECT_FALSE(LayerPattern::compile("(a{9999}){9999}"));
+}
+
 // By backtracking the first of these would take about 2^400 steps, and the second would need a
 // stack as deep as the name is long.
 TEST(LayerPattern, AnswersAtOnceWhateverThePatternIs) {

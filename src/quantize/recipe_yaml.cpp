@@ -39,9 +39,11 @@ class RecipeReader {
       return root_.error(where_, "expected a mapping with the keys " + listed(kKeys) + "; got " +
                                      std::string(root_.kind_name()));
     }
-    for (const auto& [key, value] : root_.entries) {
+    for (std::size_t i = 0; i < root_.keys.size(); ++i) {
+      const std::string& key = root_.keys[i];
       if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
-        return value.error(where_, "unknown key " + in_quotes(key) + "; expected " + listed(kKeys));
+        return root_.items[i].error(
+            where_, "unknown key " + in_quotes(key) + "; expected " + listed(kKeys));
       }
     }
     FPTQ_TRY(Recipe recipe, builtin_recipe("rtn"));
@@ -124,7 +126,9 @@ class RecipeReader {
     for (const YamlNode& item : list->items) {
       const YamlNode* match = nullptr;
       const YamlNode* scheme = nullptr;
-      for (const auto& [key, value] : item.entries) {
+      for (std::size_t i = 0; i < item.keys.size(); ++i) {
+        const std::string& key = item.keys[i];
+        const YamlNode& value = item.items[i];
         if (key != "match" && key != "scheme") {
           return value.error(where_, "unknown key " + in_quotes(key) + "; expected match, scheme");
         }
@@ -145,10 +149,10 @@ class RecipeReader {
   }
 
   const YamlNode* find(std::string_view key) const {
-    for (const auto& [name, value] : root_.entries) {
-      if (name == key) return &value;
-    }
-    return nullptr;
+    const auto place = std::find(root_.keys.begin(), root_.keys.end(), key);
+    return place == root_.keys.end()
+               ? nullptr
+               : &root_.items[static_cast<std::size_t>(place - root_.keys.begin())];
   }
 
   // Calls use(text) where the key is there; puts the value's place before use()'s message.

@@ -57,8 +57,7 @@ class TreeBuilder final : public YAML::EventHandler {
  private:
   struct Level {
     YamlNode node;
-    std::string key;
-    bool has_key = false;
+    bool has_key = false;  // the last key has no item yet
   };
 
   static YamlNode make(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag,
@@ -86,7 +85,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (levels_.size() == kMaxDepth) {
       throw Violation{mark, "nested deeper than " + std::to_string(kMaxDepth) + " levels"};
     }
-    levels_.push_back(Level{std::move(node), {}, false});
+    levels_.push_back(Level{std::move(node), false});
   }
 
   void close() {
@@ -101,25 +100,23 @@ class TreeBuilder final : public YAML::EventHandler {
       return;
     }
     Level& level = levels_.back();
-    if (level.node.kind == YamlNode::Kind::kSequence) {
-      level.node.items.push_back(std::move(node));
-    } else if (!level.has_key) {
+    if (level.node.kind == YamlNode::Kind::kMapping && !level.has_key) {
       set_key(level, node);
-    } else {
-      level.node.entries.emplace_back(std::move(level.key), std::move(node));
-      level.has_key = false;
+      return;
     }
+    level.node.items.push_back(std::move(node));
+    level.has_key = false;
   }
 
   static void set_key(Level& level, const YamlNode& node) {
     if (node.kind != YamlNode::Kind::kScalar) {
       throw Violation{mark_of(node), "expected a key, got a " + std::string(node.kind_name())};
     }
-    const auto same = [&](const auto& entry) { return entry.first == node.scalar; };
-    if (std::any_of(level.node.entries.begin(), level.node.entries.end(), same)) {
+    std::vector<std::string>& keys = level.node.keys;
+    if (std::find(keys.begin(), keys.end(), node.scalar) != keys.end()) {
       throw Violation{mark_of(node), "the key \"" + node.scalar + "\" appears twice"};
     }
-    level.key = node.scalar;
+    keys.push_back(node.scalar);
     level.has_key = true;
   }
 

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -17,11 +16,11 @@ struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMapping };
 
   Kind kind = Kind::kNull;
-  std::string scalar;                                     // kScalar
-  std::vector<YamlNode> items;                            // kSequence
-  std::vector<std::pair<std::string, YamlNode>> entries;  // kMapping, keys unique, in file order
-  std::size_t line = 0;                                   // from 1
-  std::size_t column = 0;                                 // from 1
+  std::string scalar;             // kScalar
+  std::vector<std::string> keys;  // kMapping: unique, in file order; items[i] is that of keys[i]
+  std::vector<YamlNode> items;    // kSequence, kMapping
+  std::size_t line = 0;           // from 1
+  std::size_t column = 0;         // from 1
 
   // "mapping", for messages.
   [[nodiscard]] std::string_view kind_name() const;

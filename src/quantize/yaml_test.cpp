@@ -16,13 +16,13 @@ TEST(Yaml, KeepsKeysInFileOrderAndKnowsTheirPlaces) {
   const auto root = parse_yaml("b: 1\na:\n  - x: 'y'\n  - []\n", "r.yaml");
   ASSERT_TRUE(root);
   ASSERT_EQ(root->kind, YamlNode::Kind::kMapping);
-  ASSERT_EQ(root->entries.size(), 2U);
-  EXPECT_EQ(root->entries[0].first, "b");
-  EXPECT_EQ(root->entries[0].second.scalar, "1");
-  const YamlNode& list = root->entries[1].second;
+  EXPECT_EQ(root->keys, (std::vector<std::string>{"b", "a"}));
+  ASSERT_EQ(root->items.size(), 2U);
+  EXPECT_EQ(root->items[0].scalar, "1");
+  const YamlNode& list = root->items[1];
   ASSERT_EQ(list.items.size(), 2U);
-  EXPECT_EQ(list.items[0].entries[0].second.scalar, "y");
-  EXPECT_EQ(list.items[0].entries[0].second.place("r.yaml"), "r.yaml: line 3, column 8");
+  EXPECT_EQ(list.items[0].items[0].scalar, "y");
+  EXPECT_EQ(list.items[0].items[0].place("r.yaml"), "r.yaml: line 3, column 8");
   EXPECT_EQ(list.items[1].kind, YamlNode::Kind::kSequence);
 }
 
