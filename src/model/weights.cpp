@@ -75,8 +75,16 @@ class Binder {
   }
 
  private:
+  // Some tied checkpoints store the one matrix under the classifier's name.
   [[nodiscard]] Module embedding_module() const {
-    return {kEmbeddingName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kEmbedding};
+    const bool under_classifier =
+        config_.tied_embeddings && !holds_weight(kEmbeddingName) && holds_weight(kClassifierName);
+    return {under_classifier ? kClassifierName : kEmbeddingName, config_.vocab_size,
+            config_.hidden_size, false,
+            under_classifier ? ModuleKind::kLinear : ModuleKind::kEmbedding};
+  }
+  [[nodiscard]] bool holds_weight(const std::string& module) const {
+    return reader_.has(module + ".weight") || reader_.has(module + ".weight_packed");
   }
   [[nodiscard]] Module classifier_module() const {
     return {kClassifierName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kLinear};
@@ -208,6 +216,7 @@ class Binder {
   // other classifier.
   Result<bool> classifier_shares(const Matrix& embedding) {
     if (!config_.tied_embeddings) return false;
+    if (embedding_module().name == kClassifierName) return true;
     const std::string name = std::string(kClassifierName) + ".weight";
     const bool packed = reader_.has(std::string(kClassifierName) + ".weight_packed");
     if (!packed && !reader_.has(name)) return true;
@@ -233,6 +242,7 @@ class Binder {
   Status adopt_classifier_scheme(Matrix& embedding) const {
     const std::optional<ModuleQuantization> own = quantization(classifier_module());
     auto* packed = std::get_if<QuantizedModule>(&embedding);
+    if (embedding_module().name == kClassifierName) return {};  // read with its own scheme
     if (packed != nullptr) packed->activations.reset();
     if (!own) return {};
     const std::string where = reader_.checkpoint().path().string() + ": module \"" +
