@@ -36,7 +36,7 @@ struct TinyOptions {
   DType dtype = DType::kF32;  // F32, F16 or BF16
   std::size_t shards = 1;
   std::string rope = R"({"rope_type": "default", "rope_theta": 10000.0})";  // rope_parameters
-  std::map<std::string, std::string> config;  // keys of config.json to set: name -> JSON
+  std::map<std::string, std::string> config = {};  // keys of config.json to set: name -> JSON
 };
 
 // A model in memory: config.json and tensors in Hugging Face's names.
