@@ -40,6 +40,16 @@ bool repeats_too_often(std::string_view expression) {
   return false;
 }
 
+// "\1" and the like: the standard library overflows on long numbers before it refuses them.
+bool refers_back(std::string_view expression) {
+  for (std::size_t i = 0; i + 1 < expression.size(); ++i) {
+    if (expression[i] != '\\') continue;
+    ++i;
+    if (std::isdigit(static_cast<unsigned char>(expression[i])) != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool is_regex_pattern(std::string_view pattern) {
@@ -56,6 +66,7 @@ Status check_module_pattern(const std::string& pattern, const std::string& where
   };
   if (expression.size() > kLongestPattern) return refuse("of at most 512 characters");
   if (repeats_too_often(expression)) return refuse("with at most 64 repetitions");
+  if (refers_back(expression)) return refuse("without back-references");
   try {
     (void)compile(expression);
   } catch (const std::regex_error& error) {

@@ -243,7 +243,6 @@ class Binder {
   Status adopt_classifier_scheme(Matrix& embedding) const {
     const std::optional<ModuleQuantization> own = quantization(classifier_module());
     auto* packed = std::get_if<QuantizedModule>(&embedding);
-    if (embedding_module().name == kClassifierName) return {};  // read with its own scheme
     if (packed != nullptr) packed->activations.reset();
     if (!own) return {};
     const std::string where = reader_.checkpoint().path().string() + ": module \"" +
