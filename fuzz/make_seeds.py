@@ -108,6 +108,27 @@ def llama2c_seeds():
            + b''.join(struct.pack('<fi', -i, len(p)) + p for i, p in enumerate(pieces)))
 
 
+def config_seeds():
+    sizes = {'model_type': 'llama', 'vocab_size': 320, 'hidden_size': 64, 'intermediate_size': 96,
+             'num_hidden_layers': 2, 'num_attention_heads': 4, 'num_key_value_heads': 2,
+             'max_position_embeddings': 128, 'rms_norm_eps': 1e-5, 'eos_token_id': [2, 3]}
+    rope = {'rope_theta': 1e4, 'factor': 4.0, 'original_max_position_embeddings': 32}
+    llama3 = {'low_freq_factor': 1.0, 'high_freq_factor': 4.0}
+    w4 = {'num_bits': 4, 'type': 'int', 'symmetric': False, 'strategy': 'group', 'group_size': 32}
+    a8 = {'num_bits': 8, 'type': 'int', 'strategy': 'token', 'dynamic': True}
+    groups = {'group_0': {'targets': ['Linear', 're:.*layers\\.(0|1)\\..*'], 'weights': w4,
+                          'input_activations': a8, 'format': 'pack-quantized'}}
+    quantization = {'quant_method': 'compressed-tensors', 'format': 'pack-quantized',
+                    'config_groups': groups, 'ignore': ['lm_head']}
+    configs = [sizes, quantization, sizes | {'quantization_config': quantization},
+               sizes | {'model_type': 'mistral', 'sliding_window': 16, 'head_dim': 24},
+               sizes | {'rope_scaling': {'type': 'dynamic', 'factor': 2.0}}]
+    configs += [sizes | {'rope_parameters': rope | llama3 | {'rope_type': kind}}
+                for kind in ('default', 'linear', 'yarn', 'llama3')]
+    for config in configs:
+        yield json.dumps(config).encode()
+
+
 def recipe_seeds():
     yield b'weights: w4g32\n'
     yield (b'name: rtn\nweights: w4g32\nsymmetric: false\nactivations: a8t\nembed: w8c-sym\n'
@@ -116,7 +137,7 @@ def recipe_seeds():
     yield b'{weights: w4c-asym, activations: a8t-asym, overrides: [{match: "(a|b)+", scheme: keep}]}'
 
 
-SEEDS = {'gguf': gguf_seeds, 'llama2c': llama2c_seeds,
+SEEDS = {'config': config_seeds, 'gguf': gguf_seeds, 'llama2c': llama2c_seeds,
          'recipe': recipe_seeds, 'safetensors': safetensors_seeds}
 
 
