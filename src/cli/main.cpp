@@ -35,10 +35,15 @@ int run(int argc, char** argv) {
   app.fallthrough(false);
 
   Action action;
-  add_inspect_command(app, action);
-  add_logits_command(app, action);
   add_quantize_command(app, action);
+  add_run_command(app, action);
+  add_eval_command(app, action);
+  add_compare_command(app, action);
+  add_bench_command(app, action);
+  add_inspect_command(app, action);
+  add_convert_command(app, action);
   add_tokenize_command(app, action);
+  add_logits_command(app, action);
 
   if (const std::string unknown = unknown_command(app, argc, argv); !unknown.empty()) {
     print_error(unknown);

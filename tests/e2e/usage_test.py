@@ -3,7 +3,7 @@ import unittest
 
 import harness
 
-COMMANDS = ['inspect', 'logits', 'quantize', 'tokenize']
+COMMANDS = ['bench', 'compare', 'convert', 'eval', 'inspect', 'logits', 'quantize', 'run', 'tokenize']
 
 
 class Usage(harness.ProgramTest):

@@ -1,0 +1,126 @@
+// fptq bench: speed beside the machine's limits.
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bench/bench.h"
+#include "bench/random_checkpoint.h"
+#include "cli/commands.h"
+#include "cli/model_input.h"
+#include "cli/options.h"
+
+namespace fptq::cli {
+namespace {
+
+struct BenchCommandOptions {
+  CommonOptions common;
+  RunOptions run;
+  bench::BenchOptions bench;
+  std::filesystem::path model;
+  std::string shape;
+  std::string weights = "w4g32";
+};
+
+Result<LoadedModel> load_benched(const BenchCommandOptions& options, Console& console) {
+  if (options.shape.empty()) {
+    return load_model(options.model, options.common, options.run, console);
+  }
+  FPTQ_TRY(const Json config, bench::shape_config(options.shape));
+  FPTQ_TRY(const Scheme weights, parse_scheme(options.weights));
+  FPTQ_TRY(auto checkpoint, bench::random_checkpoint(config, weights, options.common.seed));
+  return load_model(std::move(checkpoint), options.common, options.run, console);
+}
+
+void print_result(const bench::BenchResult& result, Console& console) {
+  console.print(fmt::format(
+      "{}, {}, {} threads: DRAM read {:.1f} GB/s, int8 {:.0f} GOPS, float32 {:.0f} GFLOPS\n",
+      result.cpu, isa_name(result.isa), result.threads, result.limits.dram_read_gb_s,
+      result.limits.int8_gops, result.limits.f32_gflops));
+  for (const bench::PrefillSpeed& speed : result.prefill) {
+    console.print(fmt::format(
+        "prefill {:>5} tokens         {:9.1f} tokens/s ({:.1f} to {:.1f})"
+        "  {:8.1f} GOPS",
+        speed.tokens, speed.tok_s.median, speed.tok_s.min, speed.tok_s.max, speed.gops));
+    console.print(speed.fraction_of_int8_peak ? fmt::format("  {:.0f} % of the int8 limit\n",
+                                                            100 * *speed.fraction_of_int8_peak)
+                                              : "\n");
+  }
+  for (const bench::DecodeSpeed& speed : result.decode) {
+    console.print(
+        fmt::format("decode depth {:>5} batch {:>2}  {:9.1f} tokens/s ({:.1f} to {:.1f})"
+                    "  {:8.1f} GB/s  {:.0f} % of the DRAM limit\n",
+                    speed.depth, speed.batch, speed.tok_s.median, speed.tok_s.min, speed.tok_s.max,
+                    speed.gb_s, 100 * speed.fraction_of_dram));
+  }
+  for (const model::ReceiptEntry& entry : result.receipt) {
+    console.print(fmt::format("{:40} {:12} {:16} {:12} {} calls\n", entry.layer, entry.scheme,
+                              entry.kernel, entry.isa, entry.calls));
+  }
+}
+
+Status run_bench_command(const BenchCommandOptions& options) {
+  Console console(options.common.quiet, options.common.json_on_stdout());
+  if (options.model.empty() == options.shape.empty()) {
+    return Error{Error::Kind::kInvalidArgument, "bench: expected either MODEL or --shape"};
+  }
+  FPTQ_TRY(const LoadedModel loaded, load_benched(options, console));
+  bench::BenchOptions how = options.bench;
+  how.kv = options.run.kv;
+  how.seed = options.common.seed;
+  std::erase(how.prompt_tokens, 0U);  // -p 0: no prefill
+  FPTQ_TRY(const Isa isa, selected_isa(options.common));
+  FPTQ_TRY(const bench::BenchResult result,
+           bench::run_bench(*loaded.model, *loaded.pool, isa, how, console.progress()));
+  for (const std::string& warning : result.warnings) console.warn(warning);
+  print_result(result, console);
+  return write_json(options.common, bench::to_json(result));
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<BenchCommandOptions>();
+  CLI::App* command =
+      app.add_subcommand("bench", "Measure speed beside the machine's measured limits");
+  add_model_argument(*command, options->model)->required(false);
+  command
+      ->add_option("-p,--prompt-tokens", options->bench.prompt_tokens,
+                   "Lengths of prompts to prefill: 128,512")
+      ->delimiter(',')
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_option("-n,--decode-tokens", options->bench.decode_tokens, "Tokens to decode")
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_option("-d,--depth", options->bench.depths, "Positions in the cache before that")
+      ->delimiter(',')
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_option("-b,--batch", options->bench.batches, "Sequences that decode together")
+      ->delimiter(',')
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_option("-r,--repeats", options->bench.repeats, "Timed runs of each")
+      ->type_name("N")
+      ->capture_default_str();
+  command
+      ->add_option("--shape", options->shape,
+                   "Instead of MODEL, random weights: llama-3.2-1b, llama-3.1-8b or a config.json")
+      ->type_name("NAME|FILE");
+  command->add_option("--weights", options->weights, "Scheme of the random weights")
+      ->type_name("SCHEME")
+      ->capture_default_str();
+  add_common_flags(*command, options->common);
+  add_run_flags(*command, options->run);
+  command->callback(
+      [options, &action] { action = [options] { return run_bench_command(*options); }; });
+}
+
+}  // namespace fptq::cli

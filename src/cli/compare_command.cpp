@@ -1,0 +1,100 @@
+// fptq compare: measures a baseline and the models made from it.
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/evaluation.h"
+#include "cli/options.h"
+#include "eval/compare.h"
+#include "report/comparison.h"
+
+namespace fptq::cli {
+namespace {
+
+struct CompareOptions {
+  CommonOptions common;
+  RunOptions run;
+  EvaluationOptions evaluation;
+  std::filesystem::path baseline;
+  std::vector<std::filesystem::path> candidates;
+  std::filesystem::path html;
+};
+
+// Whatever lets somebody repeat the measurement.
+std::vector<std::pair<std::string, std::string>> provenance(const CompareOptions& options) {
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"program", "fptq " FPTQ_VERSION},
+      {"CPU", cpu_name()},
+      {"threads", std::to_string(options.common.threads)},
+      {"kernels",
+       options.common.isa.empty() ? std::string(isa_name(best_isa())) : options.common.isa}};
+  if (!options.evaluation.perplexity_text.empty()) {
+    lines.emplace_back("perplexity of", options.evaluation.perplexity_text.string());
+  }
+  if (!options.evaluation.kl_text.empty()) {
+    lines.emplace_back("KL divergence on", options.evaluation.kl_text.string());
+  }
+  return lines;
+}
+
+Status run_compare(const CompareOptions& options) {
+  Console console(options.common.quiet, options.common.json_on_stdout());
+  EvaluationOptions baseline_evaluation = options.evaluation;
+  baseline_evaluation.kl_base.clear();
+  RunOptions baseline_run = options.run;
+  baseline_run.require.clear();  // is about the candidates
+  FPTQ_TRY(Evaluation baseline,
+           evaluate(options.baseline, options.common, baseline_run, baseline_evaluation, console));
+  report::Comparison page;
+  page.provenance = provenance(options);
+  page.models.push_back(figures(baseline));
+  eval::Comparison comparison;
+  comparison.baseline = std::move(baseline.result);
+
+  EvaluationOptions evaluation = options.evaluation;
+  const bool wants_kl = !evaluation.kl_text.empty() || evaluation.kl_budget.has_value();
+  if (evaluation.kl_base.empty() && wants_kl) evaluation.kl_base = options.baseline;
+  for (const std::filesystem::path& model : options.candidates) {
+    FPTQ_TRY(Evaluation candidate,
+             evaluate(model, options.common, options.run, evaluation, console));
+    page.models.push_back(figures(candidate));
+    comparison.candidates.push_back(std::move(candidate.result));
+  }
+  console.print(report::terminal_text(report::comparison_table(page)));
+  if (!options.html.empty()) {
+    FPTQ_TRY_VOID(write_text_file(options.html, report::comparison_html(page)));
+  }
+  return write_json(options.common, eval::to_json(comparison));
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<CompareOptions>();
+  CLI::App* command =
+      app.add_subcommand("compare", "Measure a baseline and models made from it, in one table");
+  command->add_option("BASE", options->baseline, "The model to compare with")
+      ->required()
+      ->type_name("");
+  command->add_option("CANDIDATE", options->candidates, "Models made from it")
+      ->required()
+      ->type_name("");
+  command->add_option("--html", options->html, "Write a page that needs nothing else")
+      ->type_name("FILE");
+  add_evaluation_flags(*command, options->evaluation);
+  add_common_flags(*command, options->common);
+  add_run_flags(*command, options->run);
+  command->callback([options, &action] { action = [options] { return run_compare(*options); }; });
+}
+
+}  // namespace fptq::cli

@@ -1,0 +1,47 @@
+// fptq eval: measures one model.
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/evaluation.h"
+#include "cli/options.h"
+
+namespace fptq::cli {
+namespace {
+
+struct EvalOptions {
+  CommonOptions common;
+  RunOptions run;
+  EvaluationOptions evaluation;
+  std::filesystem::path model;
+};
+
+Status run_eval(const EvalOptions& options) {
+  Console console(options.common.quiet, options.common.json_on_stdout());
+  FPTQ_TRY(const Evaluation evaluation,
+           evaluate(options.model, options.common, options.run, options.evaluation, console));
+  report::Comparison alone;
+  alone.models.push_back(figures(evaluation));
+  console.print(report::terminal_text(report::comparison_table(alone)));
+  return write_json(options.common, eval::to_json(evaluation.result));
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, Action& action) {
+  auto options = std::make_shared<EvalOptions>();
+  CLI::App* command =
+      app.add_subcommand("eval", "Measure perplexity, KL divergence and what a model costs");
+  add_model_argument(*command, options->model);
+  add_evaluation_flags(*command, options->evaluation);
+  add_common_flags(*command, options->common);
+  add_run_flags(*command, options->run);
+  command->callback([options, &action] { action = [options] { return run_eval(*options); }; });
+}
+
+}  // namespace fptq::cli

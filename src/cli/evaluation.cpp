@@ -1,0 +1,200 @@
+#include "cli/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "bench/bench.h"
+#include "cli/model_input.h"
+#include "eval/kl.h"
+#include "eval/model_logits.h"
+#include "eval/perplexity.h"
+#include "eval/resources.h"
+#include "eval/text_model.h"
+
+namespace fptq::cli {
+namespace {
+
+// A loaded model with everything that evaluation reads it through.
+struct EvaluatedModel {
+  LoadedModel loaded;
+  std::unique_ptr<ModelText> text;
+  std::unique_ptr<eval::ModelLogits> logits;
+  eval::TextModel view;
+};
+
+Result<EvaluatedModel> load(const std::filesystem::path& model, const CommonOptions& common,
+                            const RunOptions& run, Console& console) {
+  EvaluatedModel result;
+  FPTQ_TRY(result.loaded, load_model(model, common, run, console));
+  FPTQ_TRY(ModelText text, load_text(result.loaded));
+  result.text = std::make_unique<ModelText>(std::move(text));
+  result.logits = std::make_unique<eval::ModelLogits>(*result.loaded.model, run.kv);
+  result.view = eval::make_text_model(*result.logits, result.text->tokenizer, result.text->special,
+                                      result.loaded.model->config().max_positions);
+  return result;
+}
+
+Result<std::vector<eval::Protocol>> protocols(const std::string& name) {
+  if (name == "all") {
+    return std::vector{eval::Protocol::kGptq, eval::Protocol::kLlamaCpp, eval::Protocol::kLmEval};
+  }
+  FPTQ_TRY(const eval::Protocol protocol, eval::parse_protocol(name));
+  return std::vector{protocol};
+}
+
+Status measure_speed(EvaluatedModel& model, const CommonOptions& common, const RunOptions& run,
+                     Console& console, eval::Resources& resources) {
+  const std::size_t positions = model.loaded.model->config().max_positions;
+  bench::BenchOptions options;
+  options.decode_tokens = std::min<std::size_t>(64, std::max<std::size_t>(1, positions / 4));
+  options.prompt_tokens = {std::min<std::size_t>(512, positions)};
+  options.repeats = 3;
+  options.kv = run.kv;
+  options.seed = common.seed;
+  FPTQ_TRY(const Isa isa, selected_isa(common));
+  FPTQ_TRY(const bench::BenchResult speed, bench::run_bench(*model.loaded.model, *model.loaded.pool,
+                                                            isa, options, console.progress()));
+  for (const std::string& warning : speed.warnings) console.warn(warning);
+  resources.prefill_tok_s = speed.prefill.front().tok_s.median;
+  resources.decode_tok_s = speed.decode.front().tok_s.median;
+  return {};
+}
+
+Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const CommonOptions& common,
+                                      const RunOptions& run, const EvaluationOptions& options,
+                                      Console& console) {
+  const std::filesystem::path& file =
+      options.kl_text.empty() ? options.perplexity_text : options.kl_text;
+  if (file.empty()) {
+    return Error{Error::Kind::kInvalidArgument, "--kl: expected --kl-text FILE or --ppl FILE"};
+  }
+  FPTQ_TRY(const std::string text, read_text_file(file));
+  RunOptions base_run = run;
+  base_run.require.clear();  // is about the candidate
+  FPTQ_TRY(const EvaluatedModel base, load(options.kl_base, common, base_run, console));
+  eval::KlOptions how;
+  FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
+  how.context = run.context;
+  how.max_windows = options.max_windows;
+  return eval::measure_kl(base.view, candidate.view, *candidate.loaded.pool, text, file.string(),
+                          how, console.progress());
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
+  command.add_option("--ppl", options.perplexity_text, "Measure perplexity on this text")
+      ->type_name("FILE");
+  command.add_option("--protocol", options.protocol, "gptq, llamacpp, lm-eval, or all of them")
+      ->check(CLI::IsMember({"gptq", "llamacpp", "lm-eval", "all"}))
+      ->type_name("NAME")
+      ->capture_default_str();
+  command
+      .add_option("--documents", options.documents,
+                  "What the text is: whole, wikitext, or auto to find out")
+      ->check(CLI::IsMember({"auto", "whole", "wikitext"}))
+      ->type_name("MODE")
+      ->capture_default_str();
+  command.add_option("--windows", options.max_windows, "Score the first N windows only")
+      ->type_name("N");
+  command.add_option("--kl", options.kl_base, "Measure KL divergence from this model")
+      ->type_name("BASE");
+  command.add_option("--kl-text", options.kl_text, "On this text (default: that of --ppl)")
+      ->type_name("FILE");
+  command
+      .add_option("--kl-budget", options.kl_budget, "Fail where the mean KL divergence is above")
+      ->type_name("NATS");
+  command.add_flag("--bench", options.bench, "Measure speed as well");
+}
+
+Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOptions& common,
+                            const RunOptions& run, const EvaluationOptions& options,
+                            Console& console) {
+  const bool own_peak = eval::reset_peak_rss();
+  const auto start = std::chrono::steady_clock::now();
+  FPTQ_TRY(EvaluatedModel evaluated, load(model, common, run, console));
+  Evaluation evaluation;
+  eval::EvalResult& result = evaluation.result;
+  result.model = model.string();
+  result.scheme = evaluated.loaded.model->scheme();
+  result.resources.load_s = seconds_since(start);
+  result.resources.disk_bytes = evaluated.loaded.checkpoint->weight_file_bytes();
+  result.resources.weights_bytes = evaluated.loaded.model->bytes().total();
+
+  if (!options.perplexity_text.empty()) {
+    FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
+    FPTQ_TRY(const auto wanted, protocols(options.protocol));
+    eval::PerplexityOptions how;
+    FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
+    how.context = run.context;
+    how.max_windows = options.max_windows;
+    for (const eval::Protocol protocol : wanted) {
+      how.protocol = protocol;
+      FPTQ_TRY(eval::Perplexity measured,
+               eval::measure_perplexity(evaluated.view, *evaluated.loaded.pool, text,
+                                        options.perplexity_text.string(), how, console.progress()));
+      result.perplexities.push_back(std::move(measured));
+    }
+  }
+  if (options.bench) {
+    FPTQ_TRY_VOID(measure_speed(evaluated, common, run, console, result.resources));
+  }
+  if (own_peak) result.resources.peak_rss_bytes = eval::peak_rss_bytes();
+  evaluation.receipt = evaluated.loaded.model->receipt();
+  if (!options.kl_base.empty()) {
+    FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, console));
+    if (options.kl_budget && !(result.kl->mean <= *options.kl_budget)) {
+      return Error{Error::Kind::kCheckFailed,
+                   fmt::format("--kl-budget {}: {} has a mean KL divergence of {:.6g} nats",
+                               *options.kl_budget, result.model, result.kl->mean)};
+    }
+  }
+  return evaluation;
+}
+
+report::ModelFigures figures(const Evaluation& evaluation) {
+  const eval::EvalResult& result = evaluation.result;
+  report::ModelFigures figures;
+  figures.name = result.model;
+  figures.scheme = result.scheme;
+  for (const eval::Perplexity& measured : result.perplexities) {
+    report::PerplexityFigure figure;
+    figure.protocol = eval::protocol_name(measured.protocol);
+    figure.unit = measured.protocol == eval::Protocol::kLmEval ? "word" : "token";
+    figure.context = measured.context;
+    figure.tokens = measured.tokens;
+    figure.value = measured.value;
+    figure.standard_error = measured.standard_error;
+    figure.bits_per_byte = measured.bits_per_byte;
+    figures.perplexities.push_back(std::move(figure));
+  }
+  if (result.kl) {
+    const eval::KlDivergence& kl = *result.kl;
+    figures.divergence =
+        report::DivergenceFigure{kl.mean, kl.standard_error, kl.median,      kl.p90,   kl.p99,
+                                 kl.max,  kl.top1_agreement, kl.rms_delta_p, kl.tokens};
+  }
+  figures.disk_bytes = result.resources.disk_bytes;
+  figures.weights_bytes = result.resources.weights_bytes;
+  figures.peak_rss_bytes = result.resources.peak_rss_bytes;
+  figures.load_s = result.resources.load_s;
+  figures.prefill_tok_s = result.resources.prefill_tok_s;
+  figures.decode_tok_s = result.resources.decode_tok_s;
+  for (const model::ReceiptEntry& entry : evaluation.receipt) {
+    figures.receipt.push_back({entry.layer, entry.scheme, entry.kernel, entry.isa, entry.calls});
+  }
+  return figures;
+}
+
+}  // namespace fptq::cli

@@ -1,0 +1,49 @@
+// What `eval` and `compare` measure of one model.
+
+#pragma once
+
+#include <CLI/App.hpp>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/console.h"
+#include "cli/options.h"
+#include "eval/result.h"
+#include "model/llama_model.h"
+#include "report/comparison.h"
+
+namespace fptq::cli {
+
+struct EvaluationOptions {
+  std::filesystem::path perplexity_text;
+  std::string protocol = "gptq";  // or "all"
+  std::string documents = "auto";
+  std::size_t max_windows = 0;  // 0: all
+  std::filesystem::path kl_base;
+  std::filesystem::path kl_text;  // empty: perplexity_text
+  std::optional<double> kl_budget;
+  bool bench = false;
+};
+
+void add_evaluation_flags(CLI::App& command, EvaluationOptions& options);
+
+struct Evaluation {
+  eval::EvalResult result;
+  std::vector<model::ReceiptEntry> receipt;
+};
+
+// Loads MODEL, measures what was asked for, and lets go of it.
+//
+// KL divergence is measured last, because its base is then in memory as well.
+// Errors: kCheckFailed where the mean KL divergence is above --kl-budget.
+[[nodiscard]] Result<Evaluation> evaluate(const std::filesystem::path& model,
+                                          const CommonOptions& common, const RunOptions& run,
+                                          const EvaluationOptions& options, Console& console);
+
+// The same numbers, as reports take them.
+[[nodiscard]] report::ModelFigures figures(const Evaluation& evaluation);
+
+}  // namespace fptq::cli
