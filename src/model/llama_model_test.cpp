@@ -234,6 +234,22 @@ TEST(LlamaModel, NamesWeightsThatAreNotFinite) {
       load_error(norm));
 }
 
+TEST(LlamaModel, RoundsFloatWeightsOfScaleZeroToZero) {
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  TinyModel zero = make_tiny_model();
+  *zero.find(name) = testing::f32_tensor({96, 64}, std::vector<float>(96 * 64));
+  TinyModel quantized = zero;
+  quantized.config["quantization_config"] = Json::parse(R"({
+    "quant_method": "compressed-tensors", "format": "dense", "ignore": [],
+    "config_groups": {"group_0": {"targets": ["model.layers.0.mlp.up_proj"],
+        "weights": {"num_bits": 8, "strategy": "channel"}}}})");
+  quantized.tensors.emplace_back(name + "_scale",
+                                 testing::f32_tensor({96, 1}, std::vector<float>(96)));
+  LlamaModel expected = load_ok(zero);
+  LlamaModel loaded = load_ok(quantized);
+  EXPECT_EQ(logits_of(expected, random_ids(5)), logits_of(loaded, random_ids(5)));
+}
+
 TEST(LlamaModel, RunsAClassifierThatIsShippedThoughTied) {
   TinyModel tied = make_tiny_model();
   Tensor other = testing::with_element(*tied.find("model.embed_tokens.weight"), 0, 9.0f);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -229,7 +230,10 @@ class ModuleReader {
       const std::size_t group = k / spec_.group_width();
       const Grid grid{out.scales[group],
                       out.zero_points.empty() ? 0 : std::int32_t{out.zero_points[group]}};
-      out.codes[k] = static_cast<std::int8_t>(quantize_value(values[k], grid, spec_.args.num_bits));
+      // Every code of a scale of 0 stands for 0. Scales that are not finite are refused later.
+      const bool divides = std::isfinite(grid.scale) && grid.scale != 0.0f;
+      out.codes[k] = static_cast<std::int8_t>(
+          divides ? quantize_value(values[k], grid, spec_.args.num_bits) : grid.zero_point);
     }
   }
 
