@@ -24,7 +24,7 @@ constexpr std::size_t kMaxEosIds = 1024;
 constexpr double kMaxReal = 1e30;
 
 // Keys that are there in ordinary files and do not change the function, or are read below.
-constexpr std::array<std::string_view, 69> kKnownKeys = {"architectures",
+constexpr std::array<std::string_view, 72> kKnownKeys = {"architectures",
                                                          "model_type",
                                                          "vocab_size",
                                                          "hidden_size",
@@ -92,6 +92,9 @@ constexpr std::array<std::string_view, 69> kKnownKeys = {"architectures",
                                                          "unsloth_version",
                                                          "unsloth_fixed",
                                                          "_attn_implementation_autoset",
+                                                         "_attn_implementation",
+                                                         "_flash_attn_2_enabled",
+                                                         "transformers.js_config",
                                                          "model_max_length"};
 
 // Keys that make a relative of Llama compute something else, and the value that changes nothing.
@@ -224,20 +227,30 @@ Status read_window(const JsonFields& fields, LlamaConfig& config) {
   return {};
 }
 
+// Published files write -1 for "none".
+bool stands_for_none(const Json& id) {
+  return id.is_number_integer() && !is_whole_number(id);
+}
+
 Status read_token_ids(const JsonFields& fields, LlamaConfig& config) {
-  if (const Json* ids = fields.raw("eos_token_id"); ids != nullptr && ids->is_array()) {
-    const bool valid =
-        ids->size() <= kMaxEosIds && std::all_of(ids->begin(), ids->end(), [](const Json& id) {
-          return is_whole_number(id) && id.get<std::uint64_t>() <= kMaxTokenId;
-        });
-    if (!valid) return fields.unexpected(Kind::kFormat, "eos_token_id", "token ids");
-    for (const Json& id : *ids) config.eos_ids.push_back(id.get<std::int32_t>());
-  } else {
-    FPTQ_TRY(const std::optional<std::size_t> id, fields.integer("eos_token_id", 0, kMaxTokenId));
-    if (id) config.eos_ids.push_back(static_cast<std::int32_t>(*id));
+  const auto valid = [](const Json& id) {
+    return stands_for_none(id) || (is_whole_number(id) && id.get<std::uint64_t>() <= kMaxTokenId);
+  };
+  if (fields.has("eos_token_id")) {
+    const Json& entry = *fields.raw("eos_token_id");
+    const Json ids = entry.is_array() ? entry : Json::array({entry});
+    if (ids.size() > kMaxEosIds || !std::all_of(ids.begin(), ids.end(), valid)) {
+      return fields.unexpected(Kind::kFormat, "eos_token_id", "token ids");
+    }
+    for (const Json& id : ids) {
+      if (!stands_for_none(id)) config.eos_ids.push_back(id.get<std::int32_t>());
+    }
   }
-  FPTQ_TRY(const std::optional<std::size_t> bos, fields.integer("bos_token_id", 0, kMaxTokenId));
-  if (bos) config.bos_id = static_cast<std::int32_t>(*bos);
+  if (fields.has("bos_token_id")) {
+    const Json& id = *fields.raw("bos_token_id");
+    if (!valid(id)) return fields.unexpected(Kind::kFormat, "bos_token_id", "a token id");
+    if (!stands_for_none(id)) config.bos_id = id.get<std::int32_t>();
+  }
   return {};
 }
 
@@ -275,11 +288,27 @@ constexpr std::array<RopeKindName, 5> kRopeKinds = {{{"default", RopeKind::kDefa
                                                      {"yarn", RopeKind::kYarn},
                                                      {"llama3", RopeKind::kLlama3}}};
 
+// Without a type only theta may be there. What a factor was meant for would be a guess, and so
+// would one function for layers that have a set of parameters each.
+Status check_unnamed_rope(const JsonFields& rope) {
+  for (const auto& [key, value] : rope.object().items()) {
+    if (value.is_object()) {
+      return rope.unexpected(Kind::kUnsupported, key, "one set of parameters for all layers");
+    }
+  }
+  if (!rope.has("factor")) return {};
+  return rope.unexpected(Kind::kFormat, "rope_type",
+                         "default, linear, dynamic, yarn or llama3 beside a factor");
+}
+
 Result<RopeKind> read_rope_kind(const JsonFields& rope) {
   // "type" is the name before transformers 4.43.
   const std::string_view key = rope.has("rope_type") ? "rope_type" : "type";
   FPTQ_TRY(const std::optional<std::string> name, rope.text(key));
-  if (!name) return RopeKind::kDefault;
+  if (!name) {
+    FPTQ_TRY_VOID(check_unnamed_rope(rope));
+    return RopeKind::kDefault;
+  }
   for (const RopeKindName& kind : kRopeKinds) {
     if (kind.name == *name) return kind.kind;
   }

@@ -64,6 +64,16 @@ TEST(LlamaConfig, ReadsSeveralEndOfSequenceIds) {
   EXPECT_EQ((std::vector<std::int32_t>{2, 5, 7}), config->eos_ids);
 }
 
+TEST(LlamaConfig, TakesNegativeTokenIdsForNone) {
+  Json config = with("eos_token_id", "[2, -1]");
+  config["bos_token_id"] = -1;
+  config["pad_token_id"] = -1;
+  const auto parsed = parse_llama_config(config, "config.json");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ((std::vector<std::int32_t>{2}), parsed->eos_ids);
+  EXPECT_FALSE(parsed->bos_id);
+}
+
 TEST(LlamaConfig, KeepsMistralsSlidingWindow) {
   Json config = with("sliding_window", "32");
   config["model_type"] = "mistral";
@@ -86,6 +96,13 @@ TEST(LlamaConfig, NamesWhatIsNotSupported) {
       "got "
       "\"longrope\"",
       error_of(with("rope_scaling", R"({"rope_type": "longrope", "factor": 2})")).message);
+  const Error layers =
+      error_of(with("rope_parameters", R"({"full_attention": {"rope_type": "default"}})"));
+  EXPECT_EQ(Error::Kind::kUnsupported, layers.kind);
+  EXPECT_EQ(
+      "config.json: rope_parameters: full_attention: expected one set of parameters for all "
+      "layers, got {\"rope_type\":\"default\"}",
+      layers.message);
   EXPECT_EQ(
       "config.json: quantization_config: quant_method: expected \"compressed-tensors\", got "
       "\"gptq\"",
@@ -102,6 +119,19 @@ TEST(LlamaConfig, RefusesKeysThatChangeTheFunction) {
   }
   EXPECT_TRUE(parse_llama_config(with("partial_rotary_factor", "1.0"), "config.json"));
   EXPECT_TRUE(parse_llama_config(with("final_logit_softcapping", "null"), "config.json"));
+}
+
+TEST(LlamaConfig, KnowsWhatPublishedFilesAddForOtherPrograms) {
+  Json config = with("transformers.js_config", R"({"kv_cache_dtype": {"fp16": "float16"}})");
+  config["is_llama_config"] = true;
+  config["rope_interleaved"] = false;
+  config["_flash_attn_2_enabled"] = true;
+  config["attention_dropout"] = 0.0;
+  config["dtype"] = "bfloat16";
+  config["head_dim"] = nullptr;
+  const auto parsed = parse_llama_config(config, "config.json");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_TRUE(parsed->warnings.empty());
 }
 
 TEST(LlamaConfig, WarnsOfKeysThatItDoesNotKnow) {
@@ -148,9 +178,14 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"head_dim", "15", "head_dim: expected an even number from 2 to 65536, got 15"},
         BadValue{"rms_norm_eps", "-1", "rms_norm_eps: expected a number from 1e-30 to 1.0, got -1"},
         BadValue{"attention_bias", "1", "attention_bias: expected true or false, got 1"},
-        BadValue{"eos_token_id", "[2, -1]", "eos_token_id: expected token ids, got [2,-1]"},
+        BadValue{"eos_token_id", "[2, 0.5]", "eos_token_id: expected token ids, got [2,0.5]"},
+        BadValue{"bos_token_id", "\"<s>\"", "bos_token_id: expected a token id, got \"<s>\""},
         BadValue{"rope_theta", "0", "rope_theta: expected a number from 1.000001 to 1e+30, got 0"},
         BadValue{"rope_scaling", "[]", "rope_scaling: expected a JSON object, got []"},
+        BadValue{
+            "rope_scaling", R"({"kind": "linear", "factor": 2})",
+            "rope_scaling: rope_type: expected default, linear, dynamic, yarn or llama3 beside "
+            "a factor, got nothing"},
         BadValue{"rope_scaling", R"({"type": "linear", "factor": 0})",
                  "rope_scaling: factor: expected a number from 1.0 to 1000000.0, got 0"},
         BadValue{"rope_scaling", R"({"type": "linear"})",
