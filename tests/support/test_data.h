@@ -20,6 +20,6 @@ inline std::filesystem::path test_data_dir() {
 }  // namespace fptq::testing
 
 // Skips the current test, with the reason, where test_data_dir()/relative does not exist.
-#define FPTQ_REQUIRE_TEST_DATA(relative)                                                     \
-  if (!std::filesystem::exists(::fptq::testing::test_data_dir() / (relative)))               \
+#define FPTQ_REQUIRE_TEST_DATA(relative)                                       \
+  if (!std::filesystem::exists(::fptq::testing::test_data_dir() / (relative))) \
   GTEST_SKIP() << "no test data at " << (::fptq::testing::test_data_dir() / (relative)).string()

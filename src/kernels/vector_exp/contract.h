@@ -6,8 +6,8 @@
 
 namespace fptq::kernels {
 
-// y[i] = exp(x[i]) by kernels/simd/exp.h, which attention and silu_mul use too: less than 1.1 ulp off,
-// 0 from -104 down, infinite above 88.7228, NaN for NaN.
+// y[i] = exp(x[i]) by kernels/simd/exp.h, which attention and silu_mul use too: less than 1.1 ulp
+// off, 0 from -104 down, infinite above 88.7228, NaN for NaN.
 struct VectorExpArgs {
   const float* x;     // [count]
   float* y;           // [count] out; may be x
