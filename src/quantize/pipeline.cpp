@@ -109,6 +109,9 @@ class Run {
     auto outcome =
         write_tensor(tensor, weights, recipe_.rounding, *options_.pool, sink, after_block);
     checkpoint_.release(tensor.source);
+    if (!outcome && outcome.error().kind == Error::Kind::kFormat) {
+      return with_context(outcome.error(), checkpoint_.find(tensor.source)->file);
+    }
     if (!outcome) return outcome.error();
     elements_done_ += weights.elements();
     if (tensor.quantized) total_error_.add(outcome->error);

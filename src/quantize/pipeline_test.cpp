@@ -230,8 +230,8 @@ TEST_F(Quantize, LeavesNothingAfterADamagedWeight) {
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().kind, Error::Kind::kFormat);
   EXPECT_EQ(report.error().message,
-            "tensor \"model.norm.weight\": element [5]: expected a finite number, got nan. The "
-            "checkpoint is damaged");
+            "tiny.safetensors: tensor \"model.norm.weight\": element [5]: expected a finite "
+            "number, got nan. The checkpoint is damaged");
   EXPECT_TRUE(leftovers().empty());
 }
 
