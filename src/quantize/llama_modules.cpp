@@ -22,4 +22,21 @@ std::vector<LlamaModule> llama_modules(const model::LlamaConfig& config) {
   return modules;
 }
 
+std::vector<LlamaVector> llama_vectors(const model::LlamaConfig& config) {
+  std::vector<LlamaVector> vectors;
+  for (const LlamaModule& module : llama_modules(config)) {
+    const bool attention = module.name.find(".self_attn.") != std::string::npos;
+    const bool biased = attention ? config.attention_bias : config.mlp_bias;
+    if (module.role != LlamaModule::Role::kLinear || !biased) continue;
+    vectors.push_back({module.name + ".bias", {module.shape[0]}});
+  }
+  for (std::size_t layer = 0; layer < config.num_layers; ++layer) {
+    const std::string block = "model.layers." + std::to_string(layer) + ".";
+    vectors.push_back({block + "input_layernorm.weight", {config.hidden_size}});
+    vectors.push_back({block + "post_attention_layernorm.weight", {config.hidden_size}});
+  }
+  vectors.push_back({"model.norm.weight", {config.hidden_size}});
+  return vectors;
+}
+
 }  // namespace fptq::quantize

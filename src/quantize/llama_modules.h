@@ -29,4 +29,13 @@ struct LlamaModule {
 // All of them in the model's order: the embedding first, the classifier last, tied or not.
 [[nodiscard]] std::vector<LlamaModule> llama_modules(const model::LlamaConfig& config);
 
+// A norm's or a bias's tensor, which is never quantized.
+struct LlamaVector {
+  std::string name;  // "model.norm.weight"
+  Shape shape;
+};
+
+// All of them: biases, then norms.
+[[nodiscard]] std::vector<LlamaVector> llama_vectors(const model::LlamaConfig& config);
+
 }  // namespace fptq::quantize

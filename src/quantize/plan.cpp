@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "model/llama_config.h"
 #include "quantize/layer_pattern.h"
@@ -63,18 +64,20 @@ class LayerChoices {
   std::vector<bool> matched_;
 };
 
-Result<const io::TensorInfo*> find_weight(const io::Checkpoint& checkpoint,
-                                          const LlamaModule& module) {
-  const std::string name = module.weight();
+Result<const io::TensorInfo*> find_tensor(const io::Checkpoint& checkpoint, const std::string& name,
+                                          const Shape& shape) {
   const io::TensorInfo* info = checkpoint.find(name);
   if (info == nullptr) {
-    return Error{Error::Kind::kFormat, checkpoint.path().string() + ": tensor \"" + name +
-                                           "\": expected from config.json, and it is not there"};
+    return Error{Error::Kind::kFormat,
+                 checkpoint.path().string() + ": tensor \"" + name + "\": expected " +
+                     shape_text(shape) +
+                     " from config.json, got no such tensor. Do config.json and the weights belong "
+                     "together?"};
   }
   const std::string where = info->file + ": tensor \"" + name + "\": ";
-  if (info->shape != module.shape) {
+  if (info->shape != shape) {
     return Error{Error::Kind::kFormat,
-                 where + "expected " + shape_text(module.shape) + " from config.json, got " +
+                 where + "expected " + shape_text(shape) + " from config.json, got " +
                      shape_text(info->shape) +
                      ". Do config.json and the weights belong to the same model?"};
   }
@@ -83,6 +86,29 @@ Result<const io::TensorInfo*> find_weight(const io::Checkpoint& checkpoint,
                  where + "expected F32, F16 or BF16, got " + std::string(dtype_name(info->dtype))};
   }
   return info;
+}
+
+// The tensors besides linears and embeddings: those of the model are there, and no others that
+// belong to a model. A checkpoint that does not fit its config.json would become one that no
+// program loads.
+Status check_other_tensors(const io::Checkpoint& checkpoint, const model::LlamaConfig& config) {
+  std::set<std::string> expected;
+  for (const LlamaVector& vector : llama_vectors(config)) {
+    FPTQ_TRY(const io::TensorInfo* info, find_tensor(checkpoint, vector.name, vector.shape));
+    expected.insert(info->name);
+  }
+  for (const LlamaModule& module : llama_modules(config)) expected.insert(module.weight());
+  for (const io::TensorInfo& info : checkpoint.tensors()) {
+    const bool of_model = info.name.starts_with("model.") || info.name.starts_with("lm_head.");
+    // Older files store what can be computed.
+    const bool computed = info.name.ends_with(".rotary_emb.inv_freq");
+    if (!of_model || computed || expected.contains(info.name)) continue;
+    return Error{Error::Kind::kFormat, info.file + ": tensor \"" + info.name +
+                                           "\": expected no such tensor in the model that "
+                                           "config.json describes, got one of shape " +
+                                           shape_text(info.shape)};
+  }
+  return {};
 }
 
 // Codes under the name "X.weight" are what loaders tie; packed ones they do not.
@@ -200,7 +226,8 @@ std::vector<io::TensorSpec> Plan::output_tensors() const {
 
 Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   const std::string where = checkpoint.path().string();
-  if (checkpoint.config().contains("quantization_config")) {
+  const auto quantization = checkpoint.config().find("quantization_config");
+  if (quantization != checkpoint.config().end() && !quantization->is_null()) {
     return Error{Error::Kind::kUnsupported,
                  where +
                      ": expected a checkpoint in floating point, and config.json says that it "
@@ -235,7 +262,7 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
         ModuleScheme{module.name, module.role == LlamaModule::Role::kEmbedding, choice.scheme});
     if (module.role == LlamaModule::Role::kEmbedding) embedding_choice = choice;
     if (module.role != LlamaModule::Role::kClassifier || !source_tied) {
-      FPTQ_TRY(const io::TensorInfo* info, find_weight(checkpoint, module));
+      FPTQ_TRY(const io::TensorInfo* info, find_tensor(checkpoint, module.weight(), module.shape));
       decided.emplace(info->name, plan_weight(recipe, *info, module, choice));
       continue;
     }
@@ -252,6 +279,7 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
     }
   }
   FPTQ_TRY_VOID(choices.check_all_matched());
+  FPTQ_TRY_VOID(check_other_tensors(checkpoint, config));
 
   for (const io::TensorInfo& info : checkpoint.tensors()) {
     if (drop_classifier && info.name == classifier_weight) continue;
@@ -278,9 +306,9 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
 
 Json output_config(const Plan& plan, const io::Checkpoint& checkpoint) {
   Json config = checkpoint.config();
-  if (config.value("tie_word_embeddings", false) != plan.tied) {
-    config["tie_word_embeddings"] = plan.tied;
-  }
+  const auto tied = config.find("tie_word_embeddings");
+  const bool was_tied = tied != config.end() && *tied == true;  // null stands for false
+  if (was_tied != plan.tied) config["tie_word_embeddings"] = plan.tied;
   const auto quantized = [](const ModuleScheme& module) {
     return module.scheme.weights.has_value();
   };

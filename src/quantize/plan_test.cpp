@@ -43,6 +43,11 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+std::string plan_error(const TinyModel& model) {
+  const auto plan = make_plan(rtn(), *memory_checkpoint(model));
+  return plan ? "no error" : plan.error().message;
+}
+
 const TensorPlan& tensor_of(const Plan& plan, const std::string& source) {
   return *std::find_if(plan.tensors.begin(), plan.tensors.end(),
                        [&](const TensorPlan& tensor) { return tensor.source == source; });
@@ -194,8 +199,44 @@ TEST(MakePlan, RejectsAMissingTensor) {
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().kind, Error::Kind::kFormat);
   EXPECT_EQ(plan.error().message,
-            "tiny: tensor \"model.layers.1.self_attn.v_proj.weight\": expected from "
-            "config.json, and it is not there");
+            "tiny: tensor \"model.layers.1.self_attn.v_proj.weight\": expected [32, 64] from "
+            "config.json, got no such tensor. Do config.json and the weights belong together?");
+}
+
+TEST(MakePlan, RejectsAMissingNormOrBias) {
+  TinyModel norm = make_tiny_model();
+  norm.erase("model.norm.weight");
+  EXPECT_EQ(plan_error(norm),
+            "tiny: tensor \"model.norm.weight\": expected [64] from config.json, got no such "
+            "tensor. Do config.json and the weights belong together?");
+
+  TinyModel bias = make_tiny_model();
+  bias.config["mlp_bias"] = true;
+  EXPECT_EQ(plan_error(bias),
+            "tiny: tensor \"model.layers.0.mlp.gate_proj.bias\": expected [96] from config.json, "
+            "got no such tensor. Do config.json and the weights belong together?");
+}
+
+TEST(MakePlan, RejectsATensorThatTheConfigurationDoesNotHave) {
+  TinyModel model = make_tiny_model();
+  model.tensors.emplace_back("model.layers.0.self_attn.rotary_emb.inv_freq",
+                             make_tensor(DType::kF32, {8}, random_weights(8, 1)));
+  EXPECT_TRUE(make_plan(rtn(), *memory_checkpoint(model)));  // older files have it
+
+  model.config["num_hidden_layers"] = 1;
+  EXPECT_EQ(plan_error(model),
+            "tiny.safetensors: tensor \"model.layers.1.input_layernorm.weight\": expected no such "
+            "tensor in the model that config.json describes, got one of shape [64]");
+}
+
+TEST(MakePlan, TakesNullForAKeyThatIsAbsent) {
+  TinyModel model = make_tiny_model({.tied = false});
+  model.config["tie_word_embeddings"] = nullptr;
+  model.config["quantization_config"] = nullptr;
+  const auto checkpoint = memory_checkpoint(model);
+  const auto plan = make_plan(rtn(), *checkpoint);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_TRUE(output_config(*plan, *checkpoint)["tie_word_embeddings"].is_null());
 }
 
 TEST(MakePlan, RejectsAWrongShape) {
