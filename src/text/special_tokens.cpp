@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -50,6 +51,10 @@ class Collector {
       for (const Json& value : list) {
         if (stands_for_none(key, value)) continue;
         const std::optional<TokenId> id = valid_id(value);
+        if (!id && stands_behind_the_vocabulary(key, value)) {
+          found_->stops.push_back(value.get<TokenId>());
+          continue;
+        }
         if (!id) {
           return Error{Error::Kind::kFormat, place + ": " + id_key + ": expected an id below " +
                                                  std::to_string(tokenizer_->vocabulary_size()) +
@@ -66,6 +71,13 @@ class Collector {
   [[nodiscard]] bool stands_for_none(std::string_view key, const Json& value) const {
     if (!value.is_number_integer()) return false;
     return value.get<std::int64_t>() < 0 || (key == "pad_token" && !valid_id(value));
+  }
+
+  // An embedding may have more rows than the vocabulary has tokens: such an id can still be
+  // produced, and then ends the text.
+  [[nodiscard]] static bool stands_behind_the_vocabulary(std::string_view key, const Json& value) {
+    return key == "eos_token" && value.is_number_integer() &&
+           value.get<std::int64_t>() <= std::numeric_limits<TokenId>::max();
   }
 
   [[nodiscard]] std::optional<TokenId> valid_id(const Json& value) const {

@@ -35,8 +35,10 @@ struct SpecialTokens {
 // Names that the vocabulary lacks are left out, and so are negative ids ("none") and a padding id
 // outside the vocabulary, which published files have.
 //
-// Errors: kFormat for a file that is not JSON, a value of the wrong type, and an id that the
-// vocabulary does not have, each with file and key.
+// An eos_token_id behind the vocabulary ends a text all the same: the embedding may be larger.
+//
+// Errors: kFormat for a file that is not JSON, a value of the wrong type, and a bos_token_id that
+// the vocabulary does not have, each with file and key.
 [[nodiscard]] Result<SpecialTokens> special_tokens(const std::map<std::string, std::string>& files,
                                                    const Json& config, const Tokenizer& tokenizer,
                                                    const std::string& where);

@@ -79,12 +79,20 @@ TEST(SpecialTokens, TakesNegativeIdsForNone) {
   EXPECT_TRUE(found({}, R"({"pad_token_id": 300})"));
 }
 
+TEST(SpecialTokens, KeepsAnEndOfTextBehindTheVocabulary) {
+  const auto tokens = found({}, R"({"eos_token_id": [2, 300]})");
+  ASSERT_TRUE(tokens) << tokens.error().message;
+  EXPECT_EQ(tokens->stops, (Ids{2, 300}));
+}
+
 TEST(SpecialTokens, NamesTheFileAndKeyThatIsWrong) {
   const std::vector<std::pair<Files, std::string>> cases = {
       {{{"tokenizer_config.json", R"({"eos_token": 3})"}},
        "m/tokenizer_config.json: eos_token: expected a string or {\"content\": string}"},
-      {{{"generation_config.json", R"({"eos_token_id": [2, 300]})"}},
-       "m/generation_config.json: eos_token_id: expected an id below 300, got 300"},
+      {{{"generation_config.json", R"({"bos_token_id": 300})"}},
+       "m/generation_config.json: bos_token_id: expected an id below 300, got 300"},
+      {{{"generation_config.json", R"({"eos_token_id": [2, 3000000000]})"}},
+       "m/generation_config.json: eos_token_id: expected an id below 300, got 3000000000"},
       {{{"generation_config.json", R"({"eos_token_id": "</s>"})"}},
        "m/generation_config.json: eos_token_id: expected an id below 300, got \"</s>\""},
       {{{"special_tokens_map.json", "[]"}}, "m/special_tokens_map.json: expected an object"},

@@ -35,6 +35,8 @@ Result<std::string> StreamDecoder::pending() const {
 }
 
 Result<std::string> StreamDecoder::push(TokenId id) {
+  // Embeddings are often padded beyond the vocabulary, so a model can produce an id of no token.
+  if (id >= 0 && !tokenizer_->is_known(id)) return std::string();
   // Decoders that join byte tokens to characters must not see special tokens between them, as
   // they don't in a decoding of the whole.
   if (tokenizer_->is_special(id)) return std::string();

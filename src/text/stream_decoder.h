@@ -13,7 +13,8 @@ namespace fptq::text {
 
 // Turns ids into text one by one. A piece that has been returned is never taken back, and no piece
 // ends within a character: while the bytes so far are the beginning of one, or can't be told from
-// that, the piece is empty and the text comes with a later one. Special tokens give no text.
+// that, the piece is empty and the text comes with a later one. Special tokens give no text, nor do
+// ids that no token has, as with `transformers`.
 //
 // The pieces, joined, and flush() are the decoded text of all ids, except after bytes that no
 // character begins with: how those are replaced can depend on what follows, and what has been
@@ -24,7 +25,7 @@ class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
-  // The text that has become certain with `id`. Errors: as Tokenizer::decode.
+  // The text that has become certain with `id`. Errors: kInvalidArgument for a negative id.
   [[nodiscard]] Result<std::string> push(TokenId id);
 
   // What is still held back, at the end of a generation: unfinished characters as U+FFFD. The

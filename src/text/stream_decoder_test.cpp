@@ -104,11 +104,20 @@ TEST(StreamDecoder, DoesNotWaitForeverForBytesThatNeverEnd) {
   EXPECT_GT(all.size(), 900 * std::string("\uFFFD").size());
 }
 
-TEST(StreamDecoder, NamesAnIdOutsideTheVocabularyAndGoesOn) {
+TEST(StreamDecoder, GivesNoTextForIdsThatNoTokenHas) {
   const Tokenizer tokenizer = loaded(testing::tiny_tokenizer_json(300));
   StreamDecoder decoder(tokenizer);
   EXPECT_EQ(*decoder.push(byte_ids("a")[0]), "a");
-  const auto bad = decoder.push(300);
+  EXPECT_EQ(*decoder.push(300), "");
+  EXPECT_EQ(*decoder.push(2000000000), "");
+  EXPECT_EQ(*decoder.push(byte_ids("b")[0]), "b");
+}
+
+TEST(StreamDecoder, NamesANegativeIdAndGoesOn) {
+  const Tokenizer tokenizer = loaded(testing::tiny_tokenizer_json(300));
+  StreamDecoder decoder(tokenizer);
+  EXPECT_EQ(*decoder.push(byte_ids("a")[0]), "a");
+  const auto bad = decoder.push(-1);
   ASSERT_FALSE(bad);
   EXPECT_EQ(bad.error().kind, Error::Kind::kInvalidArgument);
   EXPECT_EQ(*decoder.push(byte_ids("b")[0]), "b");

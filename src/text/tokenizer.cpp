@@ -89,6 +89,10 @@ std::optional<std::string> Tokenizer::token_of(TokenId id) const {
   return token.str();
 }
 
+bool Tokenizer::is_known(TokenId id) const {
+  return impl_->has_flag(id, kKnown);
+}
+
 bool Tokenizer::is_special(TokenId id) const {
   return impl_->has_flag(id, kSpecial);
 }

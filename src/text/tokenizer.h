@@ -40,6 +40,7 @@ class Tokenizer {
   [[nodiscard]] std::size_t vocabulary_size() const;
   [[nodiscard]] std::optional<TokenId> id_of(std::string_view token) const;
   [[nodiscard]] std::optional<std::string> token_of(TokenId id) const;
+  [[nodiscard]] bool is_known(TokenId id) const;  // whether a token has that id
   [[nodiscard]] bool is_special(TokenId id) const;
 
  private:
