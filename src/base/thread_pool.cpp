@@ -9,6 +9,9 @@ namespace {
 // enough not to be seen in the CPU time of an idle program.
 constexpr int kSpins = 20000;
 
+// In ThreadPool::entered_: the job is over, or there is none.
+constexpr std::uint32_t kClosed = 1U << 31;
+
 void pause_cpu() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -19,10 +22,10 @@ void pause_cpu() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(std::size_t threads) {
+ThreadPool::ThreadPool(std::size_t threads) : entered_(kClosed) {
   FPTQ_CHECK(threads >= 1, "a pool has at least the caller's thread");
   workers_.reserve(threads - 1);
-  for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  for (std::size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -34,12 +37,14 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run_job(const Job& job) {
   job_ = job;
-  running_.store(workers_.size(), std::memory_order_relaxed);
+  entered_.store(0, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-  job.call(job.context, 0);
-  for (int spins = 0; running_.load(std::memory_order_acquire) != 0; ++spins) {
-    // The worker may have lost its processor to somebody else: let it run.
+  job.call(job.context);
+  // No piece is left. Whoever has not entered yet stays outside; the others finish their piece.
+  entered_.fetch_or(kClosed, std::memory_order_acq_rel);
+  for (int spins = 0; entered_.load(std::memory_order_acquire) != kClosed; ++spins) {
+    // A worker may have lost its processor in the middle of a piece: let it run.
     if (spins < kSpins) {
       pause_cpu();
     } else {
@@ -48,7 +53,7 @@ void ThreadPool::run_job(const Job& job) {
   }
 }
 
-void ThreadPool::work(std::size_t thread) {
+void ThreadPool::work() {
   std::uint32_t seen = 0;
   for (;;) {
     std::uint32_t current = generation_.load(std::memory_order_acquire);
@@ -62,8 +67,15 @@ void ThreadPool::work(std::size_t thread) {
     }
     seen = current;
     if (stop_.load(std::memory_order_relaxed)) return;
-    job_.call(job_.context, thread);
-    running_.fetch_sub(1, std::memory_order_release);
+    std::uint32_t entered = entered_.load(std::memory_order_relaxed);
+    while ((entered & kClosed) == 0) {
+      // Acquires job_, which does not change again before this worker has left.
+      if (!entered_.compare_exchange_weak(entered, entered + 1, std::memory_order_acquire))
+        continue;
+      job_.call(job_.context);
+      entered_.fetch_sub(1, std::memory_order_release);
+      break;
+    }
   }
 }
 
