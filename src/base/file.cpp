@@ -46,7 +46,8 @@ Status write_all(int descriptor, const fs::path& path, std::span<const std::byte
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, opening a named pipe waits for somebody to write into it.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return system_error(path, "open", errno);
   struct stat info {};
   if (::fstat(descriptor, &info) != 0) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <string>
@@ -59,6 +60,14 @@ TEST_F(MappedFileTest, SaysWhyAFileCannotBeOpened) {
   ASSERT_FALSE(directory);
   EXPECT_EQ(root_.string() + ": expected a regular file, got something else",
             directory.error().message);
+}
+
+TEST_F(MappedFileTest, DoesNotWaitForANamedPipe) {
+  const fs::path pipe = root_ / "pipe";
+  ASSERT_EQ(0, ::mkfifo(pipe.c_str(), 0600));
+  const auto file = MappedFile::open(pipe);
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().message, pipe.string() + ": expected a regular file, got something else");
 }
 
 TEST_F(MappedFileTest, TextFilesAboveTheLimitAreRefused) {
