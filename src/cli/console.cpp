@@ -114,9 +114,11 @@ std::string progress_line(const ProgressUpdate& update, double elapsed_s) {
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '-');
   std::string line = fmt::format("{} [{}] {:3.0f}%  {}/{}", update.stage, bar,
                                  std::floor(fraction * 100), update.done, update.total);
-  if (fraction > 0) {
-    const auto left_s =
-        static_cast<std::uint64_t>(std::ceil(elapsed_s * (1 - fraction) / fraction));
+  if (update.done > 0) {
+    // Not from the fraction: its rounding error would lift an exact second to the next one.
+    const std::uint64_t remaining = update.total - std::min(update.done, update.total);
+    const auto left_s = static_cast<std::uint64_t>(
+        std::ceil(elapsed_s * static_cast<double>(remaining) / static_cast<double>(update.done)));
     line += left_s < 3600 ? fmt::format("  {}:{:02} left", left_s / 60, left_s % 60)
                           : fmt::format("  {}:{:02}:{:02} left", left_s / 3600, left_s / 60 % 60,
                                         left_s % 60);

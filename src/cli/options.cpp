@@ -101,7 +101,7 @@ Result<std::uint64_t> parse_size(std::string_view text) {
     }
     if (unit != "" && unit != "B" && unit != "b") return wrong();
   }
-  if (number * factor >= 0x1.0p63) return wrong();
+  if (!(number * factor < 0x1.0p63)) return wrong();  // NaN as well
   return static_cast<std::uint64_t>(number * factor);
 }
 
