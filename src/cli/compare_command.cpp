@@ -47,6 +47,22 @@ std::vector<std::pair<std::string, std::string>> provenance(const CompareOptions
   return lines;
 }
 
+bool is_failed_check(const Status& status) {
+  return !status && status.error().kind == Error::Kind::kCheckFailed;
+}
+
+// Adds a candidate's outcome to that of the candidates before it: all failed checks are told, and
+// any other error counts for more than they do.
+void note_outcome(const Status& candidate, Status& outcome) {
+  if (candidate) return;
+  if (is_failed_check(candidate) && is_failed_check(outcome)) {
+    outcome = Error{Error::Kind::kCheckFailed,
+                    outcome.error().message + "; " + candidate.error().message};
+  } else {
+    outcome = candidate;
+  }
+}
+
 Status run_compare(const CompareOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
   EvaluationOptions baseline_evaluation = options.evaluation;
@@ -64,17 +80,26 @@ Status run_compare(const CompareOptions& options) {
   EvaluationOptions evaluation = options.evaluation;
   const bool wants_kl = !evaluation.kl_text.empty() || evaluation.kl_budget.has_value();
   if (evaluation.kl_base.empty() && wants_kl) evaluation.kl_base = options.baseline;
+  Status outcome;
   for (const std::filesystem::path& model : options.candidates) {
-    FPTQ_TRY(Evaluation candidate,
-             evaluate(model, options.common, options.run, evaluation, console));
-    page.models.push_back(figures(candidate));
-    comparison.candidates.push_back(std::move(candidate.result));
+    Result<Evaluation> candidate =
+        evaluate(model, options.common, options.run, evaluation, console);
+    note_outcome(candidate ? candidate->budget : candidate.error(), outcome);
+    if (candidate) {
+      page.models.push_back(figures(*candidate));
+      comparison.candidates.push_back(std::move(candidate->result));
+    } else if (!is_failed_check(outcome)) {
+      break;
+    }
   }
+  // What was measured took long: it is shown whatever came after it.
   console.print(report::terminal_text(report::comparison_table(page)));
+  if (!outcome && !is_failed_check(outcome)) return outcome;
   if (!options.html.empty()) {
     FPTQ_TRY_VOID(write_text_file(options.html, report::comparison_html(page)));
   }
-  return write_json(options.common, eval::to_json(comparison));
+  FPTQ_TRY_VOID(write_json(options.common, eval::to_json(comparison)));
+  return outcome;
 }
 
 }  // namespace

@@ -155,9 +155,10 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   if (!options.kl_base.empty()) {
     FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, console));
     if (options.kl_budget && !(result.kl->mean <= *options.kl_budget)) {
-      return Error{Error::Kind::kCheckFailed,
-                   fmt::format("--kl-budget {}: {} has a mean KL divergence of {:.6g} nats",
-                               *options.kl_budget, result.model, result.kl->mean)};
+      evaluation.budget =
+          Error{Error::Kind::kCheckFailed,
+                fmt::format("--kl-budget {}: {} has a mean KL divergence of {:.6g} nats",
+                            *options.kl_budget, result.model, result.kl->mean)};
     }
   }
   return evaluation;

@@ -33,12 +33,14 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options);
 struct Evaluation {
   eval::EvalResult result;
   std::vector<model::ReceiptEntry> receipt;
+  Status budget;  // kCheckFailed where the mean KL divergence is above --kl-budget
 };
 
 // Loads MODEL, measures what was asked for, and lets go of it.
 //
 // KL divergence is measured last, because its base is then in memory as well.
-// Errors: kCheckFailed where the mean KL divergence is above --kl-budget.
+// Errors: kCheckFailed where a decoder linear would not run the scheme of --require; then nothing
+// is measured.
 [[nodiscard]] Result<Evaluation> evaluate(const std::filesystem::path& model,
                                           const CommonOptions& common, const RunOptions& run,
                                           const EvaluationOptions& options, Console& console);

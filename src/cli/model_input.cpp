@@ -32,6 +32,16 @@ Status check_required_scheme(const model::LlamaModel& model, const std::string& 
                fmt::format("--require {}: the decoder linears run {}", required, model.scheme())};
 }
 
+// Every id has to have a row in the embedding.
+Status check_vocabulary(const text::Tokenizer& tokenizer, std::size_t rows,
+                        const std::string& where) {
+  if (tokenizer.vocabulary_size() <= rows) return {};
+  return Error{Error::Kind::kFormat,
+               fmt::format("{}: tokenizer.json: expected at most {} entries, the rows of the "
+                           "embedding, got {}. Does it belong to this model?",
+                           where, rows, tokenizer.vocabulary_size())};
+}
+
 }  // namespace
 
 Result<text::Tokenizer> load_tokenizer(const std::filesystem::path& model) {
@@ -64,22 +74,34 @@ Result<LoadedModel> load_model(std::shared_ptr<const io::Checkpoint> checkpoint,
   FPTQ_TRY(options.isa, selected_isa(common));
   FPTQ_TRY(model::LlamaModel llama, model::LlamaModel::load(loaded.checkpoint, options));
   for (const std::string& warning : llama.warnings()) console.warn(warning);
+  if (run.context > llama.config().max_positions) {
+    console.warn(fmt::format("--ctx {}: {} was made for {} tokens; beyond them it may lose track",
+                             run.context, loaded.checkpoint->path().string(),
+                             llama.config().max_positions));
+  }
   FPTQ_TRY_VOID(check_required_scheme(llama, run.require));
   loaded.model = std::make_unique<model::LlamaModel>(std::move(llama));
   return loaded;
+}
+
+Status check_tokenizer(const io::Checkpoint& checkpoint, Console& console) {
+  const std::string where = checkpoint.path().string();
+  FPTQ_TRY(const model::LlamaConfig config,
+           model::parse_llama_config(checkpoint.config(), where + "/config.json"));
+  const Result<io::TokenizerFiles> files = checkpoint.tokenizer();
+  if (!files && files.error().kind == Error::Kind::kNotFound) return {};
+  const Result<text::Tokenizer> tokenizer =
+      files ? text::Tokenizer::from_json(files->tokenizer_json, where) : files.error();
+  if (tokenizer) return check_vocabulary(*tokenizer, config.vocab_size, where);
+  console.warn(tokenizer.error().message);
+  return {};
 }
 
 Result<ModelText> load_text(const LoadedModel& loaded) {
   FPTQ_TRY(io::TokenizerFiles files, loaded.checkpoint->tokenizer());
   const std::string where = loaded.checkpoint->path().string();
   FPTQ_TRY(text::Tokenizer tokenizer, text::Tokenizer::from_json(files.tokenizer_json, where));
-  const std::size_t rows = loaded.model->config().vocab_size;
-  if (tokenizer.vocabulary_size() > rows) {
-    return Error{Error::Kind::kFormat,
-                 fmt::format("{}: tokenizer.json: expected at most {} entries, the rows of the "
-                             "embedding, got {}. Does it belong to this model?",
-                             where, rows, tokenizer.vocabulary_size())};
-  }
+  FPTQ_TRY_VOID(check_vocabulary(tokenizer, loaded.model->config().vocab_size, where));
   FPTQ_TRY(text::SpecialTokens special,
            text::special_tokens(files.others, loaded.checkpoint->config(), tokenizer, where));
   return ModelText{std::move(tokenizer), std::move(special), std::move(files.others)};

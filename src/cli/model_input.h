@@ -39,6 +39,11 @@ struct LoadedModel {
                                              const CommonOptions& common, const RunOptions& run,
                                              Console& console);
 
+// The tokenizer of a checkpoint whose weights are only read, not run. One that this program cannot
+// load is worth a warning there, and none at all is nothing.
+// Errors: kFormat where it has ids for which the embedding has no row.
+[[nodiscard]] Status check_tokenizer(const io::Checkpoint& checkpoint, Console& console);
+
 // What a checkpoint says about text.
 struct ModelText {
   text::Tokenizer tokenizer;

@@ -13,6 +13,7 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/model_input.h"
 #include "cli/options.h"
 #include "quantize/pipeline.h"
 #include "quantize/recipe.h"
@@ -76,6 +77,7 @@ Status run_quantize(const QuantizeCommandOptions& options) {
                  "quantize: expected MODEL and -o OUT (or --print-recipe)"};
   }
   FPTQ_TRY(const auto checkpoint, io::open_checkpoint(options.model));
+  FPTQ_TRY_VOID(check_tokenizer(*checkpoint, console));
   ThreadPool pool(options.common.threads);
   quantize::QuantizeOptions how;
   how.output = options.output;
