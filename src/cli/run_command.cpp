@@ -52,6 +52,7 @@ Json to_json(const engine::Generation& generation, const std::string& scheme) {
 
 Status run_run(const RunCommandOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
+  FPTQ_TRY_VOID(engine::check_sampling_options(options.sampling));
   std::string prompt = options.prompt;
   if (!options.prompt_file.empty()) {
     FPTQ_TRY(prompt, read_text_file(options.prompt_file));
@@ -80,14 +81,15 @@ Status run_run(const RunCommandOptions& options) {
   FPTQ_TRY(engine::Session session,
            engine::Session::create(*loaded.model, text.tokenizer, capacity, options.run.kv));
   const ProgressFn go_on = console.progress();
-  console.print(prompt);
+  std::string unshown = prompt;  // until it is certain that a text follows
   FPTQ_TRY(const engine::Generation generation,
            session.generate(request, [&](std::string_view piece) {
-             console.print(piece);
+             console.print(unshown.append(piece));
+             unshown.clear();
              std::fflush(options.common.json_on_stdout() ? stderr : stdout);
              return report_progress(go_on, "generating", 1, 1);
            }));
-  console.print("\n");
+  console.print(unshown + "\n");
   const engine::GenerationTimings& timings = generation.timings;
   console.note(
       fmt::format("{}: prompt {} tokens, {:.0f} tokens/s; generated {} tokens, {:.1f} tokens/s; {}",
