@@ -119,6 +119,9 @@ class BadInput(harness.ProgramTest):
         text.write_text('some text')
         self.fail_with(3, 'eval', self.model, '--ppl', text, says=['320', '321'])
         self.fail_with(3, 'run', self.model, '-p', 'x', says=['320', '321'])
+        output = self.folder / 'mismatch'
+        self.fail_with(3, 'quantize', self.model, '-o', output, says=['320', '321'])
+        self.assertFalse(output.exists())
 
     def test_a_tokenizer_with_fewer_entries_is_usual(self):
         (self.model / 'tokenizer.json').write_text(json.dumps(tiny.tokenizer(extra_tokens=61)))
@@ -128,6 +131,9 @@ class BadInput(harness.ProgramTest):
         (self.model / 'tokenizer.json').write_text('{"model": 1}')
         self.fail_with(3, 'tokenize', self.model, says='tokenizer.json')
         self.fail_with(3, 'run', self.model, '-p', 'x')
+        result = harness.fptq('quantize', self.model, '-o', self.folder / 'warned')
+        self.assertEqual(0, result.returncode)  # its weights are sound
+        self.assertIn('warning: ', result.stderr.decode())
 
     def test_no_tokenizer(self):
         (self.model / 'tokenizer.json').unlink()

@@ -65,6 +65,32 @@ def random_tensors(cfg, dtype='BF16', seed=1):
     return tensors
 
 
+def scripted_tensors(cfg, follows):
+    """A model in BF16 that puts id follows[id] behind id.
+
+    Its blocks add nothing, so that the classifier sees the last token's embedding, and the row of
+    the follower is that embedding. Every follower has one predecessor."""
+    tensors = random_tensors(cfg)
+    for name, (dtype, shape, data) in tensors.items():
+        if name.endswith(('o_proj.weight', 'down_proj.weight', 'lm_head.weight')):
+            tensors[name] = (dtype, shape, bytes(len(data)))
+    embedding = tensors['model.embed_tokens.weight'][2]
+    row_bytes = 2 * cfg['hidden_size']
+    classifier = bytearray(len(embedding))
+    for before, after in follows.items():
+        row = embedding[before * row_bytes:(before + 1) * row_bytes]
+        classifier[after * row_bytes:(after + 1) * row_bytes] = row
+    dtype, shape, _ = tensors['lm_head.weight']
+    tensors['lm_head.weight'] = (dtype, shape, bytes(classifier))
+    return tensors
+
+
+def cycle(text):
+    """Each byte of `text` -> its next one, as ids; the first follows the last. All differ."""
+    ids = ids_of(text)[1:]
+    return dict(zip(ids, ids[1:] + ids[:1]))
+
+
 def safetensors(tensors, metadata={'format': 'pt'}):
     """The bytes of a safetensors file."""
     header, offset = {'__metadata__': metadata}, 0
@@ -132,3 +158,25 @@ def write_checkpoint(folder, cfg=None, tensors=None, shards=1, tokens=None, dtyp
     (folder / 'model.safetensors.index.json').write_text(
         json.dumps({'metadata': {'total_size': total}, 'weight_map': weight_map}))
     return folder
+
+
+def write_llama2c(folder, cfg):
+    """A llama2.c checkpoint (legacy layout, tied) of random float32 values; returns its path."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True)
+    tensors = random_tensors(cfg, 'F32')
+    body = [tensors['model.embed_tokens.weight'][2]]
+    for name in ('input_layernorm', 'self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj',
+                 'self_attn.o_proj', 'post_attention_layernorm', 'mlp.gate_proj', 'mlp.down_proj',
+                 'mlp.up_proj'):
+        body += [tensors[f'model.layers.{layer}.{name}.weight'][2]
+                 for layer in range(cfg['num_hidden_layers'])]
+    head = cfg['hidden_size'] // cfg['num_attention_heads']
+    tables = bytes(cfg['max_position_embeddings'] * head * 4)  # of RoPE, which no reader needs
+    header = struct.pack('<7i', cfg['hidden_size'], cfg['intermediate_size'],
+                         cfg['num_hidden_layers'], cfg['num_attention_heads'],
+                         cfg['num_key_value_heads'], cfg['vocab_size'],
+                         cfg['max_position_embeddings'])
+    file = folder / 'model.bin'
+    file.write_bytes(b''.join([header, *body, tensors['model.norm.weight'][2], tables]))
+    return file

@@ -1,0 +1,104 @@
+"""fptq compare: one table, the same as JSON, and as a page."""
+import json
+import unittest
+
+import harness
+import tiny
+from eval_test import KL_KEYS, RESOURCE_KEYS, TEXT
+
+
+class Compare(harness.ProgramTest):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = tiny.write_checkpoint(cls.folder / 'model')
+        cls.candidates = [cls.folder / recipe for recipe in ('rtn', 'int8')]
+        for candidate in cls.candidates:
+            harness.fptq('quantize', cls.model, '-o', candidate, '--recipe',
+                         candidate.name).check_returncode()
+        cls.text = cls.folder / 'text'
+        cls.text.write_text(TEXT)
+
+    def compare(self, *flags):
+        return harness.fptq('compare', self.model, *self.candidates, '--ppl', self.text, *flags)
+
+    def test_a_row_for_each_model(self):
+        result = self.compare('--kl-text', self.text)
+        self.assertEqual(0, result.returncode, result.stderr)
+        table = result.stdout.decode()
+        for scheme in ('bf16', 'w4g32-a8t', 'w8c-a8t'):
+            self.assertIn(scheme, table)
+        self.assertNotIn('\x1b', table)
+
+    def test_json_has_the_baseline_and_every_candidate(self):
+        found = self.json_of('compare', self.model, *self.candidates, '--ppl', self.text,
+                             '--kl-text', self.text)
+        self.assertEqual({'baseline', 'candidates'}, set(found))
+        self.assertEqual([str(path) for path in self.candidates],
+                         [candidate['model'] for candidate in found['candidates']])
+        self.assertIsNone(found['baseline']['kl'])
+        for candidate in found['candidates']:
+            self.assertLessEqual(KL_KEYS, set(candidate['kl']))
+            self.assertLessEqual(RESOURCE_KEYS, set(candidate['resources']))
+            self.assertGreater(candidate['kl']['mean'], 0)
+        rtn, int8 = found['candidates']
+        self.assertLess(int8['kl']['mean'], rtn['kl']['mean'])
+        self.assertLess(rtn['resources']['weights_bytes'], int8['resources']['weights_bytes'])
+
+    def test_numbers_are_those_of_eval(self):
+        found = self.json_of('compare', self.model, self.candidates[0], '--ppl', self.text)
+        alone = self.json_of('eval', self.candidates[0], '--ppl', self.text)
+        self.assertEqual(alone['ppl'], found['candidates'][0]['ppl'])
+
+    def test_the_page_needs_nothing_else(self):
+        page = self.folder / 'page.html'
+        self.assertEqual(0, self.compare('--html', page).returncode)
+        html = page.read_text()
+        self.assertTrue(html.lower().startswith('<!doctype html>'))
+        self.assertIn('w4g32-a8t', html)
+        for foreign in ('<script', 'javascript:', '<link', '<img', '@import', 'src='):
+            self.assertNotIn(foreign, html.lower())
+        self.assertEqual([page], list(self.folder.glob('page*')))
+
+    def test_a_page_that_cannot_be_written_costs_no_results(self):
+        result = self.compare('--html', self.text / 'page.html')
+        self.assertEqual(3, result.returncode)
+        self.assertIn('page.html', result.stderr.decode())
+        self.assertIn('w8c-a8t', result.stdout.decode())
+
+    def test_a_candidate_that_fails_require_costs_no_results(self):
+        report, page = self.folder / 'required.json', self.folder / 'required.html'
+        for scheme in ('w4g32-a8t', 'w8c-a8t'):  # fails the second, fails the first
+            result = self.compare('--require', scheme, '--json', report, '--html', page)
+            self.assertEqual(1, result.returncode)
+            self.assertIn(f'--require {scheme}: ', result.stderr.decode())
+            self.assertIn(scheme, result.stdout.decode())
+            self.assertEqual([scheme], [candidate['scheme'] for candidate
+                                        in json.loads(report.read_text())['candidates']])
+            self.assertIn(scheme, page.read_text())
+            report.unlink()
+            page.unlink()
+
+    def test_every_candidate_above_the_budget_is_named(self):
+        result = self.compare('--kl-budget', '0')
+        self.assertEqual(1, result.returncode)
+        for candidate in self.candidates:
+            self.assertIn(f'{candidate} has a mean KL divergence', result.stderr.decode())
+        self.assertIn('w8c-a8t', result.stdout.decode())
+
+    def test_a_candidate_that_is_not_there_costs_no_results(self):
+        report = self.folder / 'absent.json'
+        result = harness.fptq('compare', self.model, self.candidates[0], self.folder / 'absent',
+                              '--ppl', self.text, '--json', report)
+        self.assertEqual(3, result.returncode)
+        self.assertIn('absent', result.stderr.decode())
+        self.assertIn('w4g32-a8t', result.stdout.decode())
+        self.assertFalse(report.exists())
+
+    def test_a_baseline_that_is_not_there(self):
+        self.fail_with(3, 'compare', self.folder / 'absent', self.model, says='absent')
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,131 @@
+"""fptq eval: perplexity under every protocol, KL divergence, and texts that it cannot use."""
+import math
+import unittest
+
+import harness
+import tiny
+
+# 1,200 bytes, and with BOS as many tokens more: 4 windows of 256.
+TEXT = 'the quick brown fox jumps over the lazy dog.\n' * 26 + 'and then it slept for a day..\n'
+
+PERPLEXITY_KEYS = {'protocol', 'value', 'stderr', 'nll', 'tokens', 'words', 'bytes', 'ctx'}
+KL_KEYS = {'mean', 'stderr', 'median', 'p90', 'p99', 'max', 'top1_agreement', 'rms_delta_p', 'tokens'}
+RESOURCE_KEYS = {'disk_bytes', 'weights_bytes', 'peak_rss_bytes', 'load_s', 'prefill_tok_s',
+                 'decode_tok_s', 'gpu_peak_bytes'}
+
+
+class Eval(harness.ProgramTest):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = tiny.write_checkpoint(cls.folder / 'model')
+        cls.quantized = cls.folder / 'quantized'
+        harness.fptq('quantize', cls.model, '-o', cls.quantized).check_returncode()
+        cls.text = cls.folder / 'text'
+        cls.text.write_text(TEXT)
+
+    def perplexities(self, *flags, model=None):
+        found = self.json_of('eval', model or self.model, '--ppl', self.text, *flags)
+        return {entry['protocol']: entry for entry in found['ppl']}
+
+    def test_every_protocol_side_by_side(self):
+        found = self.perplexities('--protocol', 'all')
+        self.assertEqual({'gptq', 'llamacpp', 'lm-eval'}, set(found))
+        for protocol, entry in found.items():
+            self.assertLessEqual(PERPLEXITY_KEYS, set(entry))
+            per = entry['words'] if protocol == 'lm-eval' else entry['tokens']
+            self.assertAlmostEqual(1, entry['value'] / math.exp(entry['nll'] / per), places=9)
+            self.assertEqual(256, entry['ctx'])
+            # Random weights know nothing: each of the 320 rows is about as probable.
+            self.assertAlmostEqual(math.log(tiny.VOCABULARY), entry['nll'] / entry['tokens'], delta=1)
+        self.assertEqual(4 * 255, found['gptq']['tokens'])
+        self.assertEqual(4 * 127, found['llamacpp']['tokens'])
+        lm_eval = found['lm-eval']
+        # BOS is the prefix, and scored where the tokenizer adds its own.
+        self.assertEqual((len(TEXT) + 1, len(TEXT)), (lm_eval['tokens'], lm_eval['bytes']))
+        self.assertAlmostEqual(lm_eval['nll'] / len(TEXT) / math.log(2), lm_eval['bits_per_byte'])
+        self.assertAlmostEqual(math.exp(lm_eval['nll'] / len(TEXT)), lm_eval['byte_perplexity'])
+
+    def test_one_protocol_alone_gives_the_same_numbers(self):
+        every = self.perplexities('--protocol', 'all')
+        for protocol in every:
+            self.assertEqual({protocol: every[protocol]}, self.perplexities('--protocol', protocol))
+        self.assertEqual(['gptq'], list(self.perplexities()))
+
+    def test_threads_do_not_change_a_digit(self):
+        self.assertEqual(self.perplexities('-t', '1', model=self.quantized),
+                         self.perplexities('-t', '3', model=self.quantized))
+
+    def test_a_smaller_context_and_fewer_windows(self):
+        entry = self.perplexities('--ctx', '64', '--windows', '3')['gptq']
+        self.assertEqual((64, 3 * 63), (entry['ctx'], entry['tokens']))
+
+    def test_what_was_not_measured_is_null(self):
+        found = self.json_of('eval', self.quantized)
+        self.assertEqual((str(self.quantized), 'w4g32-a8t'), (found['model'], found['scheme']))
+        self.assertEqual(([], {}, None), (found['ppl'], found['tasks'], found['kl']))
+        resources = found['resources']
+        self.assertLessEqual(RESOURCE_KEYS, set(resources))
+        for key in ('prefill_tok_s', 'decode_tok_s', 'gpu_peak_bytes'):
+            self.assertIsNone(resources[key])
+        self.assertEqual((self.quantized / 'model.safetensors').stat().st_size,
+                         resources['disk_bytes'])
+
+    def test_a_model_does_not_diverge_from_itself(self):
+        kl = self.json_of('eval', self.model, '--kl', self.model, '--kl-text', self.text)['kl']
+        self.assertLessEqual(KL_KEYS, set(kl))
+        self.assertEqual((0, 0, 1, 0), (kl['mean'], kl['max'], kl['top1_agreement'],
+                                        kl['rms_delta_p']))
+        self.assertEqual(4 * 127, kl['tokens'])
+
+    def test_a_quantized_model_diverges(self):
+        kl = self.json_of('eval', self.quantized, '--kl', self.model, '--ppl', self.text)['kl']
+        self.assertGreater(kl['mean'], 0)
+        self.assertGreater(kl['stderr'], 0)
+        for smaller, larger in (('median', 'p90'), ('p90', 'p99'), ('p99', 'max'), ('mean', 'max')):
+            self.assertLessEqual(kl[smaller], kl[larger])
+
+    def test_the_budget_of_divergence(self):
+        flags = ['eval', self.quantized, '--kl', self.model, '--kl-text', self.text, '--kl-budget']
+        self.succeed(*flags, '100')
+        result = harness.fptq(*flags, '0')
+        self.assertEqual(1, result.returncode)
+        self.assertIn('--kl-budget 0: ', result.stderr.decode())
+        self.assertIn('w4g32-a8t', result.stdout.decode())  # the table is there all the same
+
+    def test_divergence_needs_a_text_and_the_same_vocabulary(self):
+        self.fail_with(2, 'eval', self.quantized, '--kl', self.model, says='--kl-text')
+        config = tiny.config(vocab_size=384)
+        other = tiny.write_checkpoint(self.folder / 'other', config)
+        self.fail_with(2, 'eval', self.quantized, '--kl', other, '--kl-text', self.text,
+                       says=['320', '384'])
+
+    def test_texts_that_cannot_be_used(self):
+        text = self.folder / 'short'
+        for contents, says in (('', 'empty'), ('short', 'at least 256 tokens')):
+            text.write_text(contents)
+            for flags in (['--ppl', text], ['--kl', self.model, '--kl-text', text]):
+                self.fail_with(3, 'eval', self.model, *flags, says=['short: ', 'expected', says])
+        text.write_text('')
+        self.fail_with(3, 'eval', self.model, '--ppl', text, '--protocol', 'lm-eval', says='empty')
+        text.write_bytes(b'\xff' * 2000)
+        self.fail_with(3, 'eval', self.model, '--ppl', text, says='UTF-8')
+        self.fail_with(3, 'eval', self.model, '--ppl', self.folder / 'absent', says='absent')
+        self.fail_with(3, 'eval', self.model, '--ppl', self.folder, says='regular file')
+
+    def test_require_and_ram_limit(self):
+        self.fail_with(1, 'eval', self.model, '--ppl', self.text, '--require', 'w4g32-a8t',
+                       says='--require w4g32-a8t')
+        stderr = self.fail_with(4, 'eval', self.quantized, '--ppl', self.text, '--ram-limit', '10K',
+                                says='10240 bytes (--ram-limit), got ')
+        needed = int(stderr.rsplit('got ')[-1].split()[0])
+        self.succeed('eval', self.quantized, '--ppl', self.text, '--ram-limit', needed)
+
+    def test_unknown_protocol_and_flag(self):
+        self.fail_with(2, 'eval', self.model, '--ppl', self.text, '--protocol', 'hf', says='lm-eval')
+        self.fail_with(2, 'eval', self.model, '--pdl', self.text, says='--pdl')
+
+
+if __name__ == '__main__':
+    unittest.main()
