@@ -5,10 +5,14 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "bench/bench.h"
 #include "bench/random_checkpoint.h"
@@ -38,6 +42,44 @@ Result<LoadedModel> load_benched(const BenchCommandOptions& options, Console& co
   return load_model(std::move(checkpoint), options.common, options.run, console);
 }
 
+// Layers that ran alike share a line, "model.layers.*.mlp.up_proj (16 layers)"; --json has each.
+struct ReceiptLine {
+  model::ReceiptEntry entry;
+  std::size_t layers = 0;
+};
+
+std::string without_layer_number(const std::string& layer) {
+  static constexpr std::string_view kPrefix = "model.layers.";
+  if (!layer.starts_with(kPrefix)) return layer;
+  return std::string(kPrefix) + "*" +
+         layer.substr(std::min(layer.find('.', kPrefix.size()), layer.size()));
+}
+
+void print_receipt(std::span<const model::ReceiptEntry> receipt, Console& console) {
+  std::vector<ReceiptLine> lines;
+  for (const model::ReceiptEntry& entry : receipt) {
+    const std::string layer = without_layer_number(entry.layer);
+    const auto same = std::find_if(lines.begin(), lines.end(), [&](const ReceiptLine& line) {
+      return line.entry.layer == layer && line.entry.scheme == entry.scheme &&
+             line.entry.kernel == entry.kernel && line.entry.isa == entry.isa;
+    });
+    if (same != lines.end()) {
+      ++same->layers;
+      same->entry.calls += entry.calls;
+      continue;
+    }
+    lines.push_back({entry, 1});
+    lines.back().entry.layer = layer;
+  }
+  for (const ReceiptLine& line : lines) {
+    const std::string name = line.layers == 1
+                                 ? line.entry.layer
+                                 : fmt::format("{} ({} layers)", line.entry.layer, line.layers);
+    console.print(fmt::format("{:46} {:12} {:14} {:12} {} calls\n", name, line.entry.scheme,
+                              line.entry.kernel, line.entry.isa, line.entry.calls));
+  }
+}
+
 void print_result(const bench::BenchResult& result, Console& console) {
   console.print(fmt::format(
       "{}, {}, {} threads: DRAM read {:.1f} GB/s, int8 {:.0f} GOPS, float32 {:.0f} GFLOPS\n",
@@ -59,10 +101,7 @@ void print_result(const bench::BenchResult& result, Console& console) {
                     speed.depth, speed.batch, speed.tok_s.median, speed.tok_s.min, speed.tok_s.max,
                     speed.gb_s, 100 * speed.fraction_of_dram));
   }
-  for (const model::ReceiptEntry& entry : result.receipt) {
-    console.print(fmt::format("{:40} {:12} {:16} {:12} {} calls\n", entry.layer, entry.scheme,
-                              entry.kernel, entry.isa, entry.calls));
-  }
+  print_receipt(result.receipt, console);
 }
 
 Status run_bench_command(const BenchCommandOptions& options) {
