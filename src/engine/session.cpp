@@ -24,10 +24,7 @@ class TextOutput {
  public:
   TextOutput(const text::Tokenizer& tokenizer, const GenerationRequest& request,
              const TextFn& on_text)
-      : tokenizer_(tokenizer),
-        decoder_(tokenizer),
-        stops_(request.stop_strings),
-        on_text_(on_text) {}
+      : decoder_(tokenizer), stops_(request.stop_strings), on_text_(on_text) {}
 
   // What stands before the first generated token decides whether its space is kept.
   Status begin(std::span<const std::int32_t> prompt) {
@@ -39,8 +36,6 @@ class TextOutput {
   }
 
   Status push(std::int32_t id) {
-    // A row of the embedding that no token uses, there to make its size even, has no text.
-    if (static_cast<std::size_t>(id) >= tokenizer_.vocabulary_size()) return {};
     FPTQ_TRY(const std::string piece, decoder_.push(id));
     emit(stops_.push(piece));
     return {};
@@ -65,7 +60,6 @@ class TextOutput {
     if (on_text_ && !on_text_(piece)) cancelled_ = true;
   }
 
-  const text::Tokenizer& tokenizer_;
   text::StreamDecoder decoder_;
   StopStrings stops_;
   const TextFn& on_text_;
