@@ -46,8 +46,8 @@ main() {
   for candidate in "$base" "$work/$model-rtn" "$work/$model-int8"; do
     echo
     show "$fptq" run "$candidate" --quiet -p "Once upon a time, a little fox" -n 40 --temp 0
-    echo
   done
+  echo
   echo "HTML report: $work/$model.html"
 }
 
