@@ -107,6 +107,25 @@ TinyModel quantized_model() {
   return result;
 }
 
+// The same with packed codes that are all 0, and zero points of the given type and shape.
+TinyModel packed_model(DType zero_dtype, bool zero_points_packed) {
+  TinyModel model = quantized_model();
+  model.config["quantization_config"]["config_groups"]["group_0"]["format"] = "pack-quantized";
+  for (auto& [name, tensor] : model.tensors) {
+    if (!name.ends_with("_proj.weight") && !name.ends_with("_proj.weight_zero_point")) continue;
+    const bool codes = name.ends_with(".weight");
+    const Shape shape = codes                ? Shape{tensor.rows(), (tensor.cols() + 7) / 8}
+                        : zero_points_packed ? Shape{(tensor.rows() + 7) / 8, tensor.cols()}
+                                             : tensor.shape();
+    auto fresh = Tensor::create(codes ? DType::kI32 : zero_dtype, shape);
+    EXPECT_TRUE(fresh);
+    std::memset(fresh->data, codes ? 0x88 : 0, fresh->tensor.bytes().size());
+    if (codes) name += "_packed";
+    tensor = fresh->tensor;
+  }
+  return model;
+}
+
 class Bits : public ::testing::TestWithParam<bool> {
  protected:
   static TinyModel model() { return GetParam() ? quantized_model() : make_tiny_model(); }
@@ -158,6 +177,15 @@ TEST_P(Bits, DoNotDependOnTheOtherSequencesOfTheBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Weights, Bits, ::testing::Values(false, true),
                          [](const auto& p) { return p.param ? "quantized" : "dense"; });
+
+TEST(PackedModel, TakesZeroPointsThatArePackedAndThatAreNot) {
+  EXPECT_EQ("no error", load_error(packed_model(DType::kI32, true)));
+  EXPECT_EQ("no error", load_error(packed_model(DType::kI8, false)));
+  const std::string bytes = load_error(packed_model(DType::kI8, true));
+  EXPECT_NE(std::string::npos, bytes.find("expected I32 in this shape, got I8")) << bytes;
+  const std::string words = load_error(packed_model(DType::kI32, false));
+  EXPECT_NE(std::string::npos, words.find("expected I8 in this shape, got I32")) << words;
+}
 
 TEST(LlamaModel, KeepsATiedQuantizedEmbeddingOnce) {
   LlamaModel model = load_ok(quantized_model());

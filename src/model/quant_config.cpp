@@ -88,6 +88,27 @@ Status check_activation_order(const JsonFields& fields) {
                            "null or \"weight\" (groups of consecutive inputs)");
 }
 
+// Blocks of one row are groups under another name.
+Result<QuantArgs> read_block_args(const JsonFields& fields, QuantArgs args) {
+  FPTQ_TRY(const std::optional<std::string> strategy, fields.text("strategy"));
+  if (strategy != strategy_name(Strategy::kBlock)) {
+    return fields.unexpected(Error::Kind::kFormat, "strategy", "\"block\" with block_structure");
+  }
+  if (args.group_size != 0) {
+    return fields.unexpected(Error::Kind::kFormat, "group_size", "null with this strategy");
+  }
+  const Json& sides = *fields.raw("block_structure");
+  const bool one_row = sides.is_array() && sides.size() == 2 && sides[0] == 1 &&
+                       sides[1].is_number_unsigned() && sides[1] >= 1 && sides[1] <= kLargestGroup;
+  if (!one_row) {
+    return fields.unexpected(Error::Kind::kUnsupported, "block_structure",
+                             "[1, N], blocks of one row");
+  }
+  args.strategy = Strategy::kGroup;
+  args.group_size = sides[1].get<std::size_t>();
+  return args;
+}
+
 Result<QuantArgs> read_weight_args(const JsonFields& fields) {
   FPTQ_TRY(QuantArgs args, read_common_args(fields));
   FPTQ_TRY_VOID(check_activation_order(fields));
@@ -95,6 +116,7 @@ Result<QuantArgs> read_weight_args(const JsonFields& fields) {
     return fields.unexpected(Error::Kind::kUnsupported, "dynamic", "false for weights");
   }
   FPTQ_TRY(args.group_size, read_group_size(fields));
+  if (fields.has("block_structure")) return read_block_args(fields, args);
   if (fields.has("strategy")) {
     FPTQ_TRY(args.strategy, read_strategy(fields));
   } else if (args.group_size > 0) {

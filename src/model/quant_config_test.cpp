@@ -126,6 +126,34 @@ TEST(QuantConfig, NamesWhatIsNotSupported) {
   EXPECT_NE("no error", with_weights(R"({"num_bits": 4, "strategy": "group", "group_size": 0})"));
 }
 
+TEST(QuantConfig, TakesBlocksOfOneRowForGroups) {
+  const auto config = [](const char* weights) {
+    return config_of({group(R"(["Linear"])", weights, "null", R"("pack-quantized")")});
+  };
+  const QuantArgs weights =
+      *parse(config(R"({"num_bits": 4, "symmetric": false, "strategy": "block", "group_size": null,
+                        "block_structure": [1, 48]})"))
+           .find("x", ModuleKind::kLinear)
+           ->scheme.weights;
+  EXPECT_EQ(int_weights(4, Strategy::kGroup, 48, false), weights);
+
+  EXPECT_EQ(
+      "c: config_groups: group_0: weights: block_structure: expected [1, N], blocks of one row, "
+      "got [128,128]",
+      error_of(config(R"({"num_bits": 8, "strategy": "block", "block_structure": [128, 128]})")));
+  for (const char* bad : {R"({"strategy": "block"})", R"({"block_structure": [1, 32]})",
+                          R"({"strategy": "group", "block_structure": [1, 32]})",
+                          R"({"strategy": "block", "block_structure": [1, 0]})",
+                          R"({"strategy": "block", "block_structure": [1, -32]})",
+                          R"({"strategy": "block", "block_structure": [1, 32.5]})",
+                          R"({"strategy": "block", "block_structure": [1]})",
+                          R"({"strategy": "block", "block_structure": [1, 1e30]})",
+                          R"({"strategy": "block", "block_structure": "1x32"})",
+                          R"({"strategy": "block", "block_structure": [1, 9], "group_size": 9})"}) {
+    EXPECT_NE("no error", error_of(config(bad))) << bad;
+  }
+}
+
 TEST(QuantConfig, InfersTheStrategyFromTheGroupSize) {
   const auto strategy = [](const char* weights) {
     return parse(config_of({group(R"(["Linear"])", weights, "null", R"("pack-quantized")")}))

@@ -146,9 +146,13 @@ class ModuleReader {
     if (storage_ == QuantStorage::kPacked) shapes.insert(shapes.begin(), packed_shape);
     FPTQ_TRY(const Tensor tensor, reader_.read_any(zero_name, shapes, kTypes));
     const bool packed = tensor.dtype() == DType::kI32;
-    if (packed && (storage_ != QuantStorage::kPacked || tensor.shape() != packed_shape)) {
-      return Error{Error::Kind::kFormat,
-                   reader_.where(zero_name) + ": expected I8 in this shape, got I32"};
+    const bool fits =
+        packed ? storage_ == QuantStorage::kPacked && tensor.shape() == packed_shape
+               : element_count(tensor.shape()) == (index_.single ? 1 : spec_.rows * spec_.groups());
+    if (!fits) {
+      return Error{Error::Kind::kFormat, reader_.where(zero_name) + ": expected " +
+                                             (packed ? "I8" : "I32") + " in this shape, got " +
+                                             (packed ? "I32" : "I8")};
     }
     zero_points_.resize(spec_.rows * spec_.groups());
     for (std::size_t row = 0; row < spec_.rows; ++row) {

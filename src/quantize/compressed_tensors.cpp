@@ -29,9 +29,28 @@ Json args_json(const std::optional<QuantArgs>& args) {
   return json;
 }
 
+// The width of the one-row blocks that weights of `cols` inputs are described as, or 0 where the
+// plain strategy does. The library packs the zero points of "group" and "channel" and since 0.18
+// cannot load them packed, and it takes no "group" that is shorter than the others.
+std::size_t block_width(const QuantArgs& weights, std::size_t cols) {
+  const bool grouped = weights.strategy == Strategy::kGroup;
+  if (weights.num_bits == 4 && !weights.symmetric) return grouped ? weights.group_size : cols;
+  return grouped && cols % weights.group_size != 0 ? weights.group_size : 0;
+}
+
+Json weights_json(const QuantArgs& weights, std::size_t block_width) {
+  Json json = args_json(weights);
+  if (block_width == 0) return json;
+  json["block_structure"] = Json::array({1, block_width});
+  json["group_size"] = nullptr;
+  json["strategy"] = std::string(strategy_name(Strategy::kBlock));
+  return json;
+}
+
 // A config group under construction.
 struct Group {
   Scheme scheme;
+  std::size_t block_width;
   bool embedding;
   std::vector<std::string> modules;
 };
@@ -40,12 +59,14 @@ std::vector<Group> group_modules(std::span<const ModuleScheme> modules) {
   std::vector<Group> groups;
   for (const ModuleScheme& module : modules) {
     if (!module.scheme.weights) continue;
+    const std::size_t width = block_width(*module.scheme.weights, module.cols);
     const auto same = [&](const Group& group) {
-      return group.scheme == module.scheme && group.embedding == module.embedding;
+      return group.scheme == module.scheme && group.block_width == width &&
+             group.embedding == module.embedding;
     };
     auto group = std::find_if(groups.begin(), groups.end(), same);
     if (group == groups.end()) {
-      group = groups.insert(groups.end(), Group{module.scheme, module.embedding, {}});
+      group = groups.insert(groups.end(), Group{module.scheme, width, module.embedding, {}});
     }
     group->modules.push_back(module.module);
   }
@@ -100,9 +121,7 @@ StoredModule stored_module(const std::string& module, const QuantArgs& weights, 
                         : io::TensorSpec{module + ".weight", DType::kI8, {rows, cols}};
   stored.scales = io::TensorSpec{module + ".weight_scale", scale_dtype, {rows, groups}};
   if (!weights.symmetric) {
-    stored.zero_points = io::TensorSpec{module + ".weight_zero_point",
-                                        packed ? DType::kI32 : DType::kI8,
-                                        {packed ? (rows + 7) / 8 : rows, groups}};
+    stored.zero_points = io::TensorSpec{module + ".weight_zero_point", DType::kI8, {rows, groups}};
   }
   if (packed) stored.shape = io::TensorSpec{module + ".weight_shape", DType::kI64, {2}};
   return stored;
@@ -127,22 +146,6 @@ void pack_codes(std::span<const std::int8_t> codes, std::span<std::byte> packed)
   store_word(bits, packed.data() + whole * 4);
 }
 
-void pack_zero_points(std::span<const std::int8_t> zero_points, std::size_t rows,
-                      std::size_t groups, std::span<std::byte> packed) {
-  FPTQ_CHECK(zero_points.size() == rows * groups && packed.size() == (rows + 7) / 8 * groups * 4,
-             "zero points of whole rows");
-  for (std::size_t first = 0; first < rows; first += 8) {
-    const std::size_t count = std::min<std::size_t>(8, rows - first);
-    for (std::size_t group = 0; group < groups; ++group) {
-      std::uint32_t bits = 0;
-      for (std::size_t i = 0; i < count; ++i) {
-        bits |= nibble(zero_points[(first + i) * groups + group]) << (4 * i);
-      }
-      store_word(bits, packed.data() + (first / 8 * groups + group) * 4);
-    }
-  }
-}
-
 Json quantization_config(std::span<const ModuleScheme> modules) {
   std::vector<Group> groups = group_modules(modules);
   // Names come before the class: loaders stop at the first target that a module matches, and warn
@@ -164,7 +167,7 @@ Json quantization_config(std::span<const ModuleScheme> modules) {
     } else {
       json["targets"] = group.modules;
     }
-    json["weights"] = args_json(group.scheme.weights);
+    json["weights"] = weights_json(*group.scheme.weights, group.block_width);
     config_groups["group_" + std::to_string(config_groups.size())] = std::move(json);
   }
   Json ignore = Json::array();

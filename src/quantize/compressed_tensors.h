@@ -27,8 +27,7 @@ struct StoredModule {
   io::TensorSpec codes;                       // 4 bits: X.weight_packed I32 [N, ceil(K / 8)]
                                               // 8 bits: X.weight I8 [N, K]
   io::TensorSpec scales;                      // X.weight_scale [N, G]
-  std::optional<io::TensorSpec> zero_points;  // asymmetric: X.weight_zero_point,
-                                              // 4 bits: I32 [ceil(N / 8), G], 8 bits: I8 [N, G]
+  std::optional<io::TensorSpec> zero_points;  // asymmetric: X.weight_zero_point I8 [N, G]
   std::optional<io::TensorSpec> shape;        // 4 bits: X.weight_shape I64 [2]
 
   [[nodiscard]] std::uint64_t bytes() const;
@@ -54,18 +53,12 @@ struct StoredModule {
 //   packed  [packed_row_bytes(count)]
 void pack_codes(std::span<const std::int8_t> codes, std::span<std::byte> packed);
 
-// Packs 4-bit zero points along rows: that of row n and group g lies in word [n / 8, g] at bit
-// 4 * (n % 8).
-//   zero_points  [rows, groups]
-//   packed       [ceil(rows / 8), groups] words
-void pack_zero_points(std::span<const std::int8_t> zero_points, std::size_t rows,
-                      std::size_t groups, std::span<std::byte> packed);
-
 // What became of one linear or embedding of the model.
 struct ModuleScheme {
   std::string module;  // "model.layers.0.mlp.up_proj"
   bool embedding = false;
-  Scheme scheme;  // without weights: not quantized
+  Scheme scheme;         // without weights: not quantized
+  std::size_t cols = 0;  // inputs of a linear, width of an embedding
 };
 
 // The quantization_config of a model with these modules, all of them, quantized or not.
@@ -73,6 +66,9 @@ struct ModuleScheme {
 // The scheme that most linears have is given to the class "Linear", those of others to their
 // names, and linears that are not quantized are listed under `ignore`. One format is named where
 // all groups have the same, "mixed-precision" where they differ.
+//
+// Weights that the library's "group" and "channel" cannot load are described as blocks of one row:
+// 4-bit codes with zero points, and groups that do not divide the width. The codes are the same.
 [[nodiscard]] Json quantization_config(std::span<const ModuleScheme> modules);
 
 }  // namespace fptq::quantize

@@ -30,19 +30,6 @@ TEST(PackCodes, TakesWholeWordsPerRow) {
   EXPECT_EQ(packed_row_bytes(9), 8U);
 }
 
-TEST(PackZeroPoints, PacksEightRowsIntoAWord) {
-  // Row r of 9, group g of 2: zero point r - 8 in group 0 and 7 - r in group 1.
-  std::vector<std::int8_t> zero_points;
-  for (int row = 0; row < 9; ++row) {
-    zero_points.push_back(static_cast<std::int8_t>(row - 8));
-    zero_points.push_back(static_cast<std::int8_t>(7 - row));
-  }
-  std::vector<std::byte> packed(2 * 2 * 4);
-  pack_zero_points(zero_points, 9, 2, packed);
-  EXPECT_EQ(words_of(packed),
-            (std::vector<std::uint32_t>{0x76543210U, 0x89ABCDEFU, 0x00000008U, 0x00000007U}));
-}
-
 TEST(StoredModule, NamesTheTensorsOfFourBitGroups) {
   const StoredModule stored =
       stored_module("a.b", int_weights(4, Strategy::kGroup, 32, false), 20, 72, DType::kF16);
@@ -54,10 +41,11 @@ TEST(StoredModule, NamesTheTensorsOfFourBitGroups) {
   EXPECT_EQ(stored.scales.shape, (Shape{20, 3}));
   ASSERT_TRUE(stored.zero_points);
   EXPECT_EQ(stored.zero_points->name, "a.b.weight_zero_point");
-  EXPECT_EQ(stored.zero_points->shape, (Shape{3, 3}));
+  EXPECT_EQ(stored.zero_points->dtype, DType::kI8);
+  EXPECT_EQ(stored.zero_points->shape, (Shape{20, 3}));
   ASSERT_TRUE(stored.shape);
   EXPECT_EQ(stored.shape->name, "a.b.weight_shape");
-  EXPECT_EQ(stored.bytes(), 20 * 9 * 4 + 20 * 3 * 2 + 3 * 3 * 4 + 16U);
+  EXPECT_EQ(stored.bytes(), 20 * 9 * 4 + 20 * 3 * 2 + 20 * 3 + 16U);
 }
 
 TEST(StoredModule, NamesTheTensorsOfEightBitChannels) {
@@ -76,9 +64,9 @@ TEST(QuantizationConfig, GivesTheClassToTheMajorityAndNamesTheRest) {
   const Scheme w8{int_weights(8, Strategy::kChannel, 0, true), a8_dynamic_per_token()};
   const Scheme embedding{int_weights(8, Strategy::kChannel, 0, true), std::nullopt};
   const std::vector<ModuleScheme> modules = {{"model.embed_tokens", true, embedding},
-                                             {"l.0.up", false, w8},
-                                             {"l.0.down", false, w4},
-                                             {"l.1.up", false, w4},
+                                             {"l.0.up", false, w8, 64},
+                                             {"l.0.down", false, w4, 64},
+                                             {"l.1.up", false, w4, 64},
                                              {"l.1.down", false, {}},
                                              {"lm_head", false, w8}};
   const Json config = quantization_config(modules);
@@ -94,13 +82,29 @@ TEST(QuantizationConfig, GivesTheClassToTheMajorityAndNamesTheRest) {
   EXPECT_EQ(groups["group_1"]["targets"], Json::array({"l.0.down", "l.1.up"}));
   EXPECT_EQ(groups["group_1"]["format"], "pack-quantized");
   EXPECT_EQ(groups["group_1"]["weights"].dump(),
-            R"({"dynamic":false,"group_size":32,"num_bits":4,"strategy":"group",)"
-            R"("symmetric":false,"type":"int"})");
+            R"({"dynamic":false,"group_size":null,"num_bits":4,"strategy":"block",)"
+            R"("symmetric":false,"type":"int","block_structure":[1,32]})");
   EXPECT_EQ(groups["group_1"]["input_activations"].dump(),
             R"({"dynamic":true,"group_size":null,"num_bits":8,"strategy":"token",)"
             R"("symmetric":true,"type":"int"})");
   EXPECT_EQ(groups["group_2"]["targets"], Json::array({"Linear"}));
   EXPECT_EQ(groups["group_2"]["format"], "int-quantized");
+}
+
+TEST(QuantizationConfig, DescribesWhatTheLibrarysGroupsCannotHoldAsBlocksOfOneRow) {
+  const auto weights = [](const QuantArgs& args, std::size_t cols) {
+    const std::vector<ModuleScheme> modules = {{"l.0.up", false, {args, std::nullopt}, cols}};
+    const Json json = quantization_config(modules)["config_groups"]["group_0"]["weights"];
+    return json["strategy"].get<std::string>() +
+           (json.contains("block_structure") ? json["block_structure"].dump() : "");
+  };
+  EXPECT_EQ(weights(int_weights(4, Strategy::kGroup, 32, false), 64), "block[1,32]");
+  EXPECT_EQ(weights(int_weights(4, Strategy::kChannel, 0, false), 64), "block[1,64]");
+  EXPECT_EQ(weights(int_weights(4, Strategy::kGroup, 32, true), 80), "block[1,32]");
+  EXPECT_EQ(weights(int_weights(8, Strategy::kGroup, 32, true), 80), "block[1,32]");
+  EXPECT_EQ(weights(int_weights(4, Strategy::kGroup, 32, true), 64), "group");
+  EXPECT_EQ(weights(int_weights(8, Strategy::kGroup, 32, false), 64), "group");
+  EXPECT_EQ(weights(int_weights(8, Strategy::kChannel, 0, false), 64), "channel");
 }
 
 TEST(QuantizationConfig, NamesOneFormatWhereAllGroupsHaveIt) {

@@ -177,25 +177,6 @@ void add_up(const io::Checkpoint& checkpoint, Plan& plan) {
   }
 }
 
-// Other libraries take groups that divide the width only.
-void warn_of_short_groups(Plan& plan) {
-  std::size_t count = 0;
-  std::string example;
-  for (const TensorPlan& tensor : plan.tensors) {
-    if (!tensor.quantized || tensor.scheme.weights->strategy != Strategy::kGroup) continue;
-    if (tensor.shape[1] % tensor.scheme.weights->group_size == 0) continue;
-    if (count++ == 0) {
-      example = tensor.module + " has " + std::to_string(tensor.shape[1]) +
-                " inputs in groups of " + std::to_string(tensor.scheme.weights->group_size);
-    }
-  }
-  if (count == 0) return;
-  plan.warnings.push_back(
-      std::to_string(count) + " layers have a last group that is shorter (" + example +
-      "). fptq runs them, but the compressed-tensors library refuses to load them; for that, "
-      "choose a group size that divides the width, or w4c");
-}
-
 }  // namespace
 
 std::vector<io::TensorSpec> TensorPlan::outputs() const {
@@ -258,9 +239,9 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   LayerChoice embedding_choice;
   for (const LlamaModule& module : llama_modules(config)) {
     const LayerChoice choice = choices.choose(module);
-    plan.modules.push_back(
-        ModuleScheme{module.name, module.role == LlamaModule::Role::kEmbedding, choice.scheme});
-    if (module.role == LlamaModule::Role::kEmbedding) embedding_choice = choice;
+    const bool is_embedding = module.role == LlamaModule::Role::kEmbedding;
+    plan.modules.push_back(ModuleScheme{module.name, is_embedding, choice.scheme, module.shape[1]});
+    if (is_embedding) embedding_choice = choice;
     if (module.role != LlamaModule::Role::kClassifier || !source_tied) {
       FPTQ_TRY(const io::TensorInfo* info, find_tensor(checkpoint, module.weight(), module.shape));
       decided.emplace(info->name, plan_weight(recipe, *info, module, choice));
@@ -299,7 +280,6 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
       plan.tensors.push_back(*split_classifier);
     }
   }
-  warn_of_short_groups(plan);
   add_up(checkpoint, plan);
   return plan;
 }

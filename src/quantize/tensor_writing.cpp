@@ -160,15 +160,8 @@ class MatrixWriter {
     const std::vector<std::byte> scales = float_bytes(block.scales, plan_.quantized->scales.dtype);
     scales_.insert(scales_.end(), scales.begin(), scales.end());
     if (block.args.symmetric) return;
-    if (block.args.num_bits == 8) {
-      const auto bytes = std::as_bytes(std::span(block.zero_points));
-      zero_points_.insert(zero_points_.end(), bytes.begin(), bytes.end());
-      return;
-    }
-    // Blocks begin at a multiple of 8 rows, so words never span two of them.
-    std::vector<std::byte> words((block.rows + 7) / 8 * block.groups() * sizeof(std::uint32_t));
-    pack_zero_points(block.zero_points, block.rows, block.groups(), words);
-    zero_points_.insert(zero_points_.end(), words.begin(), words.end());
+    const auto bytes = std::as_bytes(std::span(block.zero_points));
+    zero_points_.insert(zero_points_.end(), bytes.begin(), bytes.end());
   }
 
   Status write_grids(const StoredModule& stored) const {

@@ -81,11 +81,7 @@ Written expected_output(const TensorPlan& plan, const std::vector<float>& values
     for (std::size_t row = 0; row < rows; ++row) {
       for (std::size_t group = 0; group < groups; ++group) {
         const std::int8_t zero = matrix.zero_points[row * groups + group];
-        if (plan.scheme.weights->num_bits == 8) {
-          zero_points[row * groups + group] = static_cast<std::byte>(zero);
-        } else {
-          put(zero_points, (row / 8 * groups + group) * 8 + row % 8, zero);
-        }
+        zero_points[row * groups + group] = static_cast<std::byte>(zero);
       }
     }
   }
