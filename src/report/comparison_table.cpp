@@ -74,9 +74,10 @@ std::string ratio_cell(const ModelFigures& model, const ModelFigures& baseline) 
   if (&model == &baseline || !model.disk_bytes || !baseline.disk_bytes || *model.disk_bytes == 0) {
     return "";
   }
-  return fixed(static_cast<double>(*baseline.disk_bytes) / static_cast<double>(*model.disk_bytes),
-               2) +
-         "x smaller";
+  const auto before = static_cast<double>(*baseline.disk_bytes);
+  const auto after = static_cast<double>(*model.disk_bytes);
+  return after > before ? fixed(after / before, 2) + "x larger"
+                        : fixed(before / after, 2) + "x smaller";
 }
 
 void add_column(Table& table, const Comparison& comparison, Column column, const Cell& cell) {

@@ -37,6 +37,12 @@ TEST(ComparisonTable, SetsCandidatesBesideTheBaseline) {
                                       "125 (2.50x)"}));
 }
 
+TEST(ComparisonTable, SaysWhenACandidateIsLarger) {
+  Comparison comparison = sample();
+  comparison.models[1].disk_bytes = std::uint64_t{5} << 20;
+  EXPECT_EQ(comparison_table(comparison).rows[1][7], "1.25x larger");
+}
+
 TEST(ComparisonTable, LeavesOutWhatNobodyMeasured) {
   const Table table = comparison_table(sample());
   for (const Column& column : table.columns) {
