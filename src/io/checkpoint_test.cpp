@@ -78,6 +78,29 @@ TEST_F(HfCheckpointTest, ReadsOneFile) {
   EXPECT_EQ(root_.string() + ": there is no tensor \"c\"", (*model)->read("c").error().message);
 }
 
+TEST_F(HfCheckpointTest, FindsATiedMatrixThatHasTheClassifiersName) {
+  write_text("config.json", R"({"tie_word_embeddings":true})");
+  write_file("model.safetensors", {"b", "lm_head.weight", "model.norm.weight", "model.a", "z"});
+  const auto model = open_checkpoint(root_);
+  ASSERT_TRUE(model) << model.error().message;
+  std::vector<std::string> names;
+  for (const TensorInfo& info : (*model)->tensors()) names.push_back(info.name);
+  EXPECT_EQ((std::vector<std::string>{"b", "model.a", "model.embed_tokens.weight",
+                                      "model.norm.weight", "z"}),
+            names);
+  EXPECT_EQ((std::vector<float>{'l', 'l'}), (*model)->read("model.embed_tokens.weight")->to_f32());
+  EXPECT_EQ((std::vector<float>{'m', 'm'}), (*model)->read("model.norm.weight")->to_f32());
+  EXPECT_EQ(nullptr, (*model)->find("lm_head.weight"));
+}
+
+TEST_F(HfCheckpointTest, KeepsTheClassifiersNameWhereNothingIsTied) {
+  write_text("config.json", R"({"tie_word_embeddings":false})");
+  write_file("model.safetensors", {"lm_head.weight"});
+  const auto model = open_checkpoint(root_);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_NE(nullptr, (*model)->find("lm_head.weight"));
+}
+
 TEST_F(HfCheckpointTest, ReadsTheOnlyFileOfAnotherName) {
   write_text("config.json", "{}");
   write_file("weights.safetensors", {"a"});

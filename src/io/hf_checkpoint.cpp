@@ -34,6 +34,7 @@ class HfCheckpoint : public Checkpoint {
       : directory_(std::move(directory)), name_(std::move(name)) {}
 
   Status load_config();
+  void name_tied_matrix();
   Status load_weights();
 
   const fs::path& path() const override { return name_; }
@@ -229,6 +230,27 @@ Status HfCheckpoint::list_tensors() {
   return {};
 }
 
+// Some writers keep a tied matrix under the classifier's name only. transformers takes it from
+// either, so everybody above sees it where the embedding is looked for.
+void HfCheckpoint::name_tied_matrix() {
+  static constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+  static constexpr std::string_view kClassifier = "lm_head.weight";
+  const auto tied = config_.find("tie_word_embeddings");
+  if (tied == config_.end() || *tied != true) return;
+  const TensorInfo* matrix = find(kClassifier);
+  if (matrix == nullptr || find(kEmbedding) != nullptr) return;
+  const auto from = matrix - infos_.data();
+  infos_[static_cast<std::size_t>(from)].name = kEmbedding;
+  // The list stays sorted: the renamed entry moves to its new place.
+  const auto to = std::upper_bound(infos_.begin() + from + 1, infos_.end(), kEmbedding,
+                                   [](std::string_view name, const TensorInfo& info) {
+                                     return name < info.name;
+                                   }) -
+                  infos_.begin();
+  std::rotate(infos_.begin() + from, infos_.begin() + from + 1, infos_.begin() + to);
+  std::rotate(places_.begin() + from, places_.begin() + from + 1, places_.begin() + to);
+}
+
 const HfCheckpoint::Place* HfCheckpoint::place_of(std::string_view name) const {
   const TensorInfo* info = find(name);
   return info == nullptr ? nullptr : &places_[static_cast<std::size_t>(info - infos_.data())];
@@ -285,6 +307,7 @@ Result<std::unique_ptr<Checkpoint>> open_hf_checkpoint(const fs::path& directory
   auto checkpoint = std::make_unique<HfCheckpoint>(directory, name);
   FPTQ_TRY_VOID(checkpoint->load_weights());
   FPTQ_TRY_VOID(checkpoint->load_config());
+  checkpoint->name_tied_matrix();
   return std::unique_ptr<Checkpoint>(std::move(checkpoint));
 }
 
