@@ -208,7 +208,11 @@ Result<BenchResult> run_bench(model::LlamaModel& model, ThreadPool& pool, Isa is
   result.cpu = cpu_name();
   result.isa = isa;
   result.threads = pool.threads();
-  FPTQ_TRY(result.limits, measure_limits(pool, isa));
+  if (options.limits) {
+    result.limits = *options.limits;
+  } else {
+    FPTQ_TRY(result.limits, measure_limits(pool, isa));
+  }
 
   Bench bench(model, options, progress);
   for (const std::size_t tokens : options.prompt_tokens) {

@@ -26,7 +26,8 @@ struct BenchOptions {
   std::vector<std::size_t> batches = {1};          // sequences that decode together
   std::size_t repeats = 5;                         // timed runs of each, after one that is not
   model::KvType kv = model::KvType::kF32;
-  std::uint64_t seed = 0;  // of the token ids
+  std::uint64_t seed = 0;               // of the token ids
+  std::optional<MachineLimits> limits;  // where they are known already; empty: measured first
 };
 
 // Of the timed runs.
@@ -67,8 +68,9 @@ struct BenchResult {
   std::vector<std::string> warnings;
 };
 
-// Measures the machine's limits, then prefill and decode. isa: what the model was loaded with.
-// Errors: kInvalidArgument for a count of 0; kLimit where caches do not fit; kInterrupted.
+// Measures the machine's limits (unless options.limits has them), then prefill and decode. isa:
+// what the model was loaded with. Errors: kInvalidArgument for a count of 0; kLimit where caches do
+// not fit; kInterrupted.
 [[nodiscard]] Result<BenchResult> run_bench(model::LlamaModel& model, ThreadPool& pool, Isa isa,
                                             const BenchOptions& options,
                                             const ProgressFn& progress = {});

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "bench/bench.h"
+#include "bench/roofline.h"
 #include "cli/model_input.h"
 #include "eval/kl.h"
 #include "eval/model_logits.h"
@@ -49,8 +50,9 @@ Result<std::vector<eval::Protocol>> protocols(const std::string& name) {
   return std::vector{protocol};
 }
 
-Status measure_speed(EvaluatedModel& model, const CommonOptions& common, const RunOptions& run,
-                     Console& console, eval::Resources& resources) {
+Status measure_speed(EvaluatedModel& model, const bench::MachineLimits& limits,
+                     const CommonOptions& common, const RunOptions& run, Console& console,
+                     eval::Resources& resources) {
   const std::size_t positions = model.loaded.model->config().max_positions;
   bench::BenchOptions options;
   options.decode_tokens = std::min<std::size_t>(64, std::max<std::size_t>(1, positions / 4));
@@ -58,6 +60,7 @@ Status measure_speed(EvaluatedModel& model, const CommonOptions& common, const R
   options.repeats = 3;
   options.kv = run.kv;
   options.seed = common.seed;
+  options.limits = limits;
   FPTQ_TRY(const Isa isa, selected_isa(common));
   FPTQ_TRY(const bench::BenchResult speed, bench::run_bench(*model.loaded.model, *model.loaded.pool,
                                                             isa, options, console.progress()));
@@ -121,7 +124,7 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
 Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOptions& common,
                             const RunOptions& run, const EvaluationOptions& options,
                             Console& console) {
-  const bool own_peak = eval::reset_peak_rss();
+  bool own_peak = eval::reset_peak_rss();
   const auto start = std::chrono::steady_clock::now();
   FPTQ_TRY(EvaluatedModel evaluated, load(model, common, run, console));
   Evaluation evaluation;
@@ -131,6 +134,15 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   result.resources.load_s = seconds_since(start);
   result.resources.disk_bytes = evaluated.loaded.checkpoint->weight_file_bytes();
   result.resources.weights_bytes = evaluated.loaded.model->bytes().total();
+
+  // Reading memory at full speed takes a buffer of its own, which is not the model's doing.
+  const std::optional<std::uint64_t> peak_of_load = eval::peak_rss_bytes();
+  std::optional<bench::MachineLimits> limits;
+  if (options.bench) {
+    FPTQ_TRY(const Isa isa, selected_isa(common));
+    FPTQ_TRY(limits, bench::measure_limits(*evaluated.loaded.pool, isa));
+    own_peak = eval::reset_peak_rss() && own_peak;
+  }
 
   if (!options.perplexity_text.empty()) {
     FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
@@ -148,9 +160,11 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
     }
   }
   if (options.bench) {
-    FPTQ_TRY_VOID(measure_speed(evaluated, common, run, console, result.resources));
+    FPTQ_TRY_VOID(measure_speed(evaluated, *limits, common, run, console, result.resources));
   }
-  if (own_peak) result.resources.peak_rss_bytes = eval::peak_rss_bytes();
+  if (own_peak) {
+    result.resources.peak_rss_bytes = std::max(peak_of_load, eval::peak_rss_bytes());
+  }
   evaluation.receipt = evaluated.loaded.model->receipt();
   if (!options.kl_base.empty()) {
     FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, console));
