@@ -119,9 +119,9 @@ def main():
             values = of[phase]
             print(f"{phase:10}{program:12}{statistics.median(values):10.1f}{min(values):10.1f}"
                   f"{max(values):10.1f}")
-        ratio = statistics.median(speeds["llama.cpp"][phase]) / statistics.median(
-            speeds["fptq"][phase])
-        print(f"{phase:10}llama.cpp / fptq = {ratio:.2f}")
+        ratio = statistics.median(speeds["fptq"][phase]) / statistics.median(
+            speeds["llama.cpp"][phase])
+        print(f"{phase:10}fptq / llama.cpp = {ratio:.2f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(speeds, indent=2) + "\n")
 
