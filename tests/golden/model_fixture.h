@@ -75,14 +75,4 @@ inline float max_difference(std::span<const float> actual, std::span<const float
   return largest;
 }
 
-// mean |actual - expected|; infinite for different lengths.
-inline double mean_difference(std::span<const float> actual, std::span<const float> expected) {
-  if (actual.size() != expected.size()) return INFINITY;
-  double sum = 0.0;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    sum += std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i]));
-  }
-  return sum / static_cast<double>(actual.size());
-}
-
 }  // namespace fptq::testing
