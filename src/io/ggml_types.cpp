@@ -124,43 +124,49 @@ float level(unsigned index) {
   return static_cast<float>(kNonLinearLevels[index]);
 }
 
+// The codes of a block of 32. Of element j the low half of qs[j] has four bits, of element j + 16
+// the high half; bit j of qh, where a block has one, is the fifth.
+template <typename Block>
+std::array<int, 32> codes_of(const Block& block) {
+  std::array<int, 32> codes{};
+  for (std::size_t j = 0; j < 16; ++j) {
+    codes[j] = block.qs[j] & 15;
+    codes[j + 16] = block.qs[j] >> 4;
+  }
+  if constexpr (requires { block.qh; }) {
+    for (std::size_t j = 0; j < 32; ++j) codes[j] |= (block.qh[j / 8] >> (j % 8) & 1) << 4;
+  }
+  return codes;
+}
+
+// Q4_0 and Q5_0: the code `middle` stands for 0.
+template <typename Block>
+void dequantize_around(int middle, const Block& block, float* out) {
+  const float d = f16_to_f32(block.d);
+  const std::array<int, 32> codes = codes_of(block);
+  for (std::size_t j = 0; j < 32; ++j) out[j] = static_cast<float>(codes[j] - middle) * d;
+}
+
+// Q4_1 and Q5_1: the code 0 stands for the block's minimum.
+template <typename Block>
+void dequantize_above_minimum(const Block& block, float* out) {
+  const float d = f16_to_f32(block.d);
+  const float m = f16_to_f32(block.m);
+  const std::array<int, 32> codes = codes_of(block);
+  for (std::size_t j = 0; j < 32; ++j) out[j] = static_cast<float>(codes[j]) * d + m;
+}
+
 void dequantize(const BlockQ40& block, float* out) {
-  const float d = f16_to_f32(block.d);
-  for (std::size_t j = 0; j < 16; ++j) {
-    out[j] = static_cast<float>((block.qs[j] & 15) - 8) * d;
-    out[j + 16] = static_cast<float>((block.qs[j] >> 4) - 8) * d;
-  }
+  dequantize_around(8, block, out);
 }
-
 void dequantize(const BlockQ41& block, float* out) {
-  const float d = f16_to_f32(block.d);
-  const float m = f16_to_f32(block.m);
-  for (std::size_t j = 0; j < 16; ++j) {
-    out[j] = static_cast<float>(block.qs[j] & 15) * d + m;
-    out[j + 16] = static_cast<float>(block.qs[j] >> 4) * d + m;
-  }
+  dequantize_above_minimum(block, out);
 }
-
-// The fifth bit of element j as 0 or 16.
-int fifth_bit(const std::array<std::uint8_t, 4>& qh, std::size_t j) {
-  return (qh[j / 8] >> (j % 8) & 1) << 4;
-}
-
 void dequantize(const BlockQ50& block, float* out) {
-  const float d = f16_to_f32(block.d);
-  for (std::size_t j = 0; j < 16; ++j) {
-    out[j] = static_cast<float>((block.qs[j] & 15) + fifth_bit(block.qh, j) - 16) * d;
-    out[j + 16] = static_cast<float>((block.qs[j] >> 4) + fifth_bit(block.qh, j + 16) - 16) * d;
-  }
+  dequantize_around(16, block, out);
 }
-
 void dequantize(const BlockQ51& block, float* out) {
-  const float d = f16_to_f32(block.d);
-  const float m = f16_to_f32(block.m);
-  for (std::size_t j = 0; j < 16; ++j) {
-    out[j] = static_cast<float>((block.qs[j] & 15) + fifth_bit(block.qh, j)) * d + m;
-    out[j + 16] = static_cast<float>((block.qs[j] >> 4) + fifth_bit(block.qh, j + 16)) * d + m;
-  }
+  dequantize_above_minimum(block, out);
 }
 
 void dequantize(const BlockQ80& block, float* out) {

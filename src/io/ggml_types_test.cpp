@@ -43,6 +43,23 @@ TEST(GgmlTypes, Q50TakesTheFifthBitFromItsOwnWord) {
   EXPECT_EQ(0.0f, values[31]);
 }
 
+TEST(GgmlTypes, Q41AndQ51CountUpFromTheMinimum) {
+  const std::string grid = half(kHalfTwo) + half(kHalfOne);
+  const std::string codes = "\xF3" + std::string(15, '\0');
+  const auto q41 = dequantize(GgmlType::kQ41, grid + codes);
+  EXPECT_EQ(7.0f, q41[0]);  // 3 * 2 + 1
+  EXPECT_EQ(1.0f, q41[1]);
+  EXPECT_EQ(31.0f, q41[16]);  // 15 * 2 + 1
+  EXPECT_EQ(1.0f, q41[31]);
+
+  const std::string high = {'\x01', '\0', '\0', '\x80'};  // of elements 0 and 31
+  const auto q51 = dequantize(GgmlType::kQ51, grid + high + codes);
+  EXPECT_EQ(39.0f, q51[0]);  // (3 + 16) * 2 + 1
+  EXPECT_EQ(1.0f, q51[1]);
+  EXPECT_EQ(31.0f, q51[16]);
+  EXPECT_EQ(33.0f, q51[31]);  // 16 * 2 + 1
+}
+
 TEST(GgmlTypes, Q80IsAScaledByte) {
   const auto values =
       dequantize(GgmlType::kQ80, half(kHalfTwo) + "\x80\x7F" + std::string(30, '\1'));
