@@ -90,26 +90,18 @@ std::int32_t pair_sums(__m256i codes) {
   return _mm_cvtsi128_si32(_mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xB1)));
 }
 
+void write_slab(const float* x, std::size_t k, std::size_t cols, const RowGrid& grid,
+                std::int8_t* codes, std::int16_t* sums) {
+  const __m256i slab_codes = quantize_slab(x, k, cols, grid);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), slab_codes);
+  const std::int32_t sum = pair_sums(slab_codes);
+  __builtin_memcpy(sums, &sum, sizeof(sum));
+}
+
 }  // namespace
 
 void quantize_activations_avx2(const QuantizeActivationsArgs& args) {
-  const std::size_t slabs = slab_count(args.cols);
-  for (std::size_t m = 0; m < args.rows; ++m) {
-    const float* x = args.x + m * args.cols;
-    const RowGrid grid = scan_row(args.grid, x, args.cols);
-    args.scales[m] = grid.scale;
-    args.zero_points[m] = grid.zero_point;
-    std::int8_t* codes = args.codes + m * args.stride;
-    std::int16_t* sums = args.pair_sums + m * slabs * 2;
-    for (std::size_t slab = 0; slab < slabs; ++slab) {
-      const __m256i slab_codes = grid.inverse == 0.0f
-                                     ? _mm256_setzero_si256()
-                                     : quantize_slab(x, slab * kSlabCols, args.cols, grid);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + slab * kSlabCols), slab_codes);
-      const std::int32_t sum = pair_sums(slab_codes);
-      __builtin_memcpy(sums + slab * 2, &sum, sizeof(sum));
-    }
-  }
+  quantize_rows(args, scan_row, write_slab);
 }
 
 }  // namespace fptq::kernels

@@ -51,31 +51,23 @@ int8x16_t quantize_half_slab(const float* x, std::size_t k, std::size_t cols, co
   return vandq_s8(codes, vreinterpretq_s8_u8(vcltq_s8(vld1q_s8(kLanes), vdupq_n_s8(inputs))));
 }
 
+void write_slab(const float* x, std::size_t k, std::size_t cols, const RowGrid& grid,
+                std::int8_t* codes, std::int16_t* sums) {
+  int16x8_t pairs = vdupq_n_s16(0);
+  for (std::size_t half = 0; half < 2; ++half) {
+    const int8x16_t half_codes = quantize_half_slab(x, k + half * 16, cols, grid);
+    vst1q_s8(codes + half * 16, half_codes);
+    pairs = vpadalq_s8(pairs, half_codes);
+  }
+  // Even lanes sum the inputs with k % 4 < 2, odd lanes the others.
+  sums[0] = vaddvq_s16(vuzp1q_s16(pairs, vdupq_n_s16(0)));
+  sums[1] = vaddvq_s16(vuzp2q_s16(pairs, vdupq_n_s16(0)));
+}
+
 }  // namespace
 
 void quantize_activations_neon(const QuantizeActivationsArgs& args) {
-  const std::size_t slabs = slab_count(args.cols);
-  for (std::size_t m = 0; m < args.rows; ++m) {
-    const float* x = args.x + m * args.cols;
-    const RowGrid grid = scan_row(args.grid, x, args.cols);
-    args.scales[m] = grid.scale;
-    args.zero_points[m] = grid.zero_point;
-    std::int8_t* codes = args.codes + m * args.stride;
-    std::int16_t* sums = args.pair_sums + m * slabs * 2;
-    for (std::size_t slab = 0; slab < slabs; ++slab) {
-      int16x8_t pairs = vdupq_n_s16(0);
-      for (std::size_t half = 0; half < 2; ++half) {
-        const std::size_t k = slab * kSlabCols + half * 16;
-        const int8x16_t half_codes =
-            grid.inverse == 0.0f ? vdupq_n_s8(0) : quantize_half_slab(x, k, args.cols, grid);
-        vst1q_s8(codes + k, half_codes);
-        pairs = vpadalq_s8(pairs, half_codes);
-      }
-      // Even lanes sum the inputs with k % 4 < 2, odd lanes the others.
-      sums[slab * 2] = vaddvq_s16(vuzp1q_s16(pairs, vdupq_n_s16(0)));
-      sums[slab * 2 + 1] = vaddvq_s16(vuzp2q_s16(pairs, vdupq_n_s16(0)));
-    }
-  }
+  quantize_rows(args, scan_row, write_slab);
 }
 
 }  // namespace fptq::kernels

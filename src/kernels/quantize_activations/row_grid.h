@@ -1,4 +1,5 @@
-// From a row's range to its grid: the few float operations that every variant shares.
+// What every variant shares: the few float operations from a row's range to its grid, and the walk
+// over rows and slabs. Templates in an anonymous namespace, so that each variant has its own copy.
 
 #pragma once
 
@@ -37,6 +38,34 @@ inline RowGrid row_grid(const ActivationGrid& grid, std::uint32_t absmax_bits, f
   zero_point = zero_point < -128.0f ? -128.0f : zero_point;
   zero_point = zero_point > 127.0f ? 127.0f : zero_point;
   return RowGrid{range / 255.0f, inverse, static_cast<std::int32_t>(zero_point), lowest};
+}
+
+// Fills the outputs of every row.
+//   scan_row(grid, x, cols)    returns the RowGrid of the row x [cols]
+//   write_slab(x, k, cols, row_grid, codes, sums)
+//                              writes the codes [kSlabCols] of the inputs from k on, zeros past
+//                              cols, and their pair sums [2]
+template <typename ScanRow, typename WriteSlab>
+void quantize_rows(const QuantizeActivationsArgs& args, const ScanRow& scan_row,
+                   const WriteSlab& write_slab) {
+  const std::size_t slabs = slab_count(args.cols);
+  for (std::size_t m = 0; m < args.rows; ++m) {
+    const float* x = args.x + m * args.cols;
+    const RowGrid grid = scan_row(args.grid, x, args.cols);
+    args.scales[m] = grid.scale;
+    args.zero_points[m] = grid.zero_point;
+    std::int8_t* codes = args.codes + m * args.stride;
+    std::int16_t* sums = args.pair_sums + m * slabs * 2;
+    if (grid.inverse == 0.0f) {
+      __builtin_memset(codes, 0, slabs * kSlabCols);
+      __builtin_memset(sums, 0, slabs * 2 * sizeof(std::int16_t));
+      continue;
+    }
+    for (std::size_t slab = 0; slab < slabs; ++slab) {
+      const std::size_t k = slab * kSlabCols;
+      write_slab(x, k, args.cols, grid, codes + k, sums + slab * 2);
+    }
+  }
 }
 
 }  // namespace

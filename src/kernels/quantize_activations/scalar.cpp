@@ -30,27 +30,21 @@ std::int8_t quantize(float x, const RowGrid& grid) {
   return static_cast<std::int8_t>(code);
 }
 
+void write_slab(const float* x, std::size_t k, std::size_t cols, const RowGrid& grid,
+                std::int8_t* codes, std::int16_t* sums) {
+  std::int32_t wide_sums[2] = {};
+  for (std::size_t i = 0; i < kSlabCols; ++i) {
+    codes[i] = k + i < cols ? quantize(x[k + i], grid) : std::int8_t{0};
+    wide_sums[i % 4 / 2] += codes[i];
+  }
+  sums[0] = static_cast<std::int16_t>(wide_sums[0]);
+  sums[1] = static_cast<std::int16_t>(wide_sums[1]);
+}
+
 }  // namespace
 
 void quantize_activations_scalar(const QuantizeActivationsArgs& args) {
-  const std::size_t slabs = slab_count(args.cols);
-  for (std::size_t m = 0; m < args.rows; ++m) {
-    const float* x = args.x + m * args.cols;
-    const RowGrid grid = scan_row(args.grid, x, args.cols);
-    args.scales[m] = grid.scale;
-    args.zero_points[m] = grid.zero_point;
-    std::int8_t* codes = args.codes + m * args.stride;
-    for (std::size_t k = 0; k < slabs * kSlabCols; ++k) {
-      codes[k] = k < args.cols && grid.inverse != 0.0f ? quantize(x[k], grid) : std::int8_t{0};
-    }
-    for (std::size_t slab = 0; slab < slabs; ++slab) {
-      std::int32_t sums[2] = {};
-      for (std::size_t k = 0; k < kSlabCols; ++k) sums[k % 4 / 2] += codes[slab * kSlabCols + k];
-      std::int16_t* out = args.pair_sums + (m * slabs + slab) * 2;
-      out[0] = static_cast<std::int16_t>(sums[0]);
-      out[1] = static_cast<std::int16_t>(sums[1]);
-    }
-  }
+  quantize_rows(args, scan_row, write_slab);
 }
 
 }  // namespace fptq::kernels
