@@ -86,17 +86,21 @@ void print_table(const model::Inventory& inventory, const std::vector<InspectedT
                   inventory.architecture, inventory.parameters, inventory.bytes,
                   inventory.bits_per_weight(), inventory.linear_bits_per_weight()));
   std::size_t width = 6;
-  for (const InspectedTensor& tensor : tensors) width = std::max(width, tensor.entry.name.size());
-  console.print(fmt::format("{:{}}  {:>16}  {:>12}  {:>12}  {:>10}  {:>7}\n", "tensor", width,
-                            "shape", "scheme", "bytes", "absmax", "/ std"));
+  std::size_t scheme_width = 12;
+  for (const InspectedTensor& tensor : tensors) {
+    width = std::max(width, tensor.entry.name.size());
+    scheme_width = std::max(scheme_width, tensor.entry.scheme.size());
+  }
+  console.print(fmt::format("{:{}}  {:>16}  {:>{}}  {:>12}  {:>10}  {:>7}\n", "tensor", width,
+                            "shape", "scheme", scheme_width, "bytes", "absmax", "/ std"));
   for (const InspectedTensor& tensor : tensors) {
     std::string outliers;
     if (tensor.statistics && tensor.statistics->std > 0) {
       outliers = fmt::format("  {:>10.4g}  {:>7.1f}", tensor.statistics->absmax,
                              tensor.statistics->absmax / tensor.statistics->std);
     }
-    console.print(fmt::format("{:{}}  {:>16}  {:>12}  {:>12}{}\n", tensor.entry.name, width,
-                              shape_text(tensor.entry.shape), tensor.entry.scheme,
+    console.print(fmt::format("{:{}}  {:>16}  {:>{}}  {:>12}{}\n", tensor.entry.name, width,
+                              shape_text(tensor.entry.shape), tensor.entry.scheme, scheme_width,
                               tensor.entry.bytes, outliers));
   }
 }

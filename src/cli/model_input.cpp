@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "numeric/scheme.h"
 
 namespace fptq::cli {
 namespace {
@@ -19,9 +20,12 @@ std::filesystem::path tokenizer_json_of(const std::filesystem::path& model) {
   return model.filename() == "tokenizer.json" ? model : std::filesystem::path();
 }
 
-// Every decoder linear has to run the scheme of --require.
-Status check_required_scheme(const model::LlamaModel& model, const std::string& required) {
-  if (required.empty() || model.scheme() == required) return {};
+// Every decoder linear has to run the scheme of --require, by whichever of its names.
+Status check_required_scheme(const model::LlamaModel& model, const std::string& wanted) {
+  if (wanted.empty()) return {};
+  const Result<Scheme> scheme = parse_scheme(wanted);
+  const std::string required = scheme && scheme->weights ? scheme_name(*scheme) : wanted;
+  if (model.scheme() == required) return {};
   for (const model::ReceiptEntry& entry : model.receipt()) {
     if (entry.layer.starts_with("model.layers.") && entry.scheme != required) {
       return Error{Error::Kind::kCheckFailed,

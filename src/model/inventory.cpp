@@ -63,12 +63,14 @@ Result<InventoryEntry> quantized_entry(const io::Checkpoint& checkpoint, const s
                                        const ModuleQuantization& quantization) {
   InventoryEntry entry;
   entry.name = module + ".weight";
-  entry.scheme = scheme_name(quantization.scheme);
   entry.shape = codes.shape;
   if (codes.name.ends_with("_packed")) {
     FPTQ_TRY(entry.shape,
              packed_shape(checkpoint, module, codes, quantization.scheme.weights->num_bits));
   }
+  Scheme scheme = quantization.scheme;
+  if (entry.shape.size() == 2) scheme.weights = without_blocks(*scheme.weights, entry.shape[1]);
+  entry.scheme = scheme_name(scheme);
   for (const std::string_view suffix : kQuantizedSuffixes) {
     const io::TensorInfo* part = checkpoint.find(module + std::string(suffix));
     if (part != nullptr) entry.bytes += part->stored_bytes;

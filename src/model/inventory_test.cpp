@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/tiny_checkpoint.h"
@@ -71,6 +72,29 @@ TEST(Inventory, CountsAPackedWeightOnceWithEverythingThatBelongsToIt) {
   EXPECT_EQ(2000U, inventory->parameters);
   EXPECT_EQ(8.0 * static_cast<double>(linear.bytes) / 1600, inventory->linear_bits_per_weight());
   EXPECT_EQ(8.0 * static_cast<double>(linear.bytes + 800) / 2000, inventory->bits_per_weight());
+}
+
+TEST(Inventory, NamesBlocksOfOneRowByTheWidthOfTheRow) {
+  Json config = w4g32_config();
+  config["quantization_config"]["config_groups"]["group_0"]["weights"] =
+      Json::parse(R"({"num_bits": 4, "type": "int", "symmetric": false, "strategy": "block",
+                      "block_structure": [1, 64]})");
+  Builder checkpoint(config);
+  constexpr std::array<std::int64_t, 2> kWhole = {16, 64};
+  constexpr std::array<std::int64_t, 2> kHalf = {16, 128};
+  for (const auto& [module, shape] : {std::pair("a", kWhole), std::pair("b", kHalf)}) {
+    const std::string name = module;
+    const auto cols = static_cast<std::size_t>(shape[1]);
+    checkpoint.add_zeros(name + ".weight_packed", DType::kI32, {16, cols / 8});
+    checkpoint.add_zeros(name + ".weight_scale", DType::kF16, {16, cols / 64});
+    checkpoint.add_zeros(name + ".weight_zero_point", DType::kI8, {16, cols / 64});
+    checkpoint.add(name + ".weight_shape", DType::kI64, {2}, std::as_bytes(std::span(shape)));
+  }
+  const auto inventory = take_inventory(*checkpoint.build());
+  ASSERT_TRUE(inventory) << inventory.error().message;
+  ASSERT_EQ(2U, inventory->entries.size());
+  EXPECT_EQ("w4c-asym", inventory->entries[0].scheme);
+  EXPECT_EQ("w4g64", inventory->entries[1].scheme);
 }
 
 TEST(Inventory, RejectsAWeightShapeThatThePackedWeightContradicts) {

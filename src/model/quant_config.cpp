@@ -88,7 +88,6 @@ Status check_activation_order(const JsonFields& fields) {
                            "null or \"weight\" (groups of consecutive inputs)");
 }
 
-// Blocks of one row are groups under another name.
 Result<QuantArgs> read_block_args(const JsonFields& fields, QuantArgs args) {
   FPTQ_TRY(const std::optional<std::string> strategy, fields.text("strategy"));
   if (strategy != strategy_name(Strategy::kBlock)) {
@@ -104,7 +103,7 @@ Result<QuantArgs> read_block_args(const JsonFields& fields, QuantArgs args) {
     return fields.unexpected(Error::Kind::kUnsupported, "block_structure",
                              "[1, N], blocks of one row");
   }
-  args.strategy = Strategy::kGroup;
+  args.strategy = Strategy::kBlock;
   args.group_size = sides[1].get<std::size_t>();
   return args;
 }
@@ -234,6 +233,14 @@ std::string_view quant_storage_name(QuantStorage storage) {
     if (format.storage == storage) return format.name;
   }
   return "";
+}
+
+QuantArgs without_blocks(QuantArgs weights, std::size_t cols) {
+  if (weights.strategy != Strategy::kBlock) return weights;
+  const bool whole_row = weights.group_size == cols;
+  weights.strategy = whole_row ? Strategy::kChannel : Strategy::kGroup;
+  if (whole_row) weights.group_size = 0;
+  return weights;
 }
 
 Result<QuantConfig> QuantConfig::parse(const Json& config, const std::string& where) {

@@ -34,6 +34,10 @@ struct ModuleQuantization {
   QuantStorage storage = QuantStorage::kPacked;
 };
 
+// What blocks of one row mean for weights of `cols` inputs: a channel where a block is the whole
+// row, groups where it is not. Other strategies stay what they are.
+[[nodiscard]] QuantArgs without_blocks(QuantArgs weights, std::size_t cols);
+
 // The compressed-tensors convention (quant_method "compressed-tensors"). Source:
 // compressed-tensors 0.20.
 class QuantConfig {
@@ -47,8 +51,9 @@ class QuantConfig {
   [[nodiscard]] static Result<QuantConfig> parse(const Json& config, const std::string& where);
 
   // How the module of that name ("model.layers.0.mlp.up_proj") is quantized; nothing where it is
-  // not, or is ignored. Among groups that match a module the exact name wins over a regular
-  // expression, and that over the class name; then the first in the file.
+  // not, or is ignored. Weights in blocks of one row are Strategy::kBlock, whatever their width;
+  // without_blocks() says what they are for a module. Among groups that match a module the exact
+  // name wins over a regular expression, and that over the class name; then the first in the file.
   [[nodiscard]] std::optional<ModuleQuantization> find(std::string_view module,
                                                        ModuleKind kind) const;
 

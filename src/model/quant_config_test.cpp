@@ -126,7 +126,7 @@ TEST(QuantConfig, NamesWhatIsNotSupported) {
   EXPECT_NE("no error", with_weights(R"({"num_bits": 4, "strategy": "group", "group_size": 0})"));
 }
 
-TEST(QuantConfig, TakesBlocksOfOneRowForGroups) {
+TEST(QuantConfig, TakesBlocksOfOneRowForGroupsOrWholeRows) {
   const auto config = [](const char* weights) {
     return config_of({group(R"(["Linear"])", weights, "null", R"("pack-quantized")")});
   };
@@ -135,7 +135,11 @@ TEST(QuantConfig, TakesBlocksOfOneRowForGroups) {
                         "block_structure": [1, 48]})"))
            .find("x", ModuleKind::kLinear)
            ->scheme.weights;
-  EXPECT_EQ(int_weights(4, Strategy::kGroup, 48, false), weights);
+  EXPECT_EQ(int_weights(4, Strategy::kGroup, 48, false), without_blocks(weights, 96));
+  EXPECT_EQ(int_weights(4, Strategy::kGroup, 48, false), without_blocks(weights, 32));
+  EXPECT_EQ(int_weights(4, Strategy::kChannel, 0, false), without_blocks(weights, 48));
+  const QuantArgs groups = int_weights(4, Strategy::kGroup, 48, true);
+  EXPECT_EQ(groups, without_blocks(groups, 48));
 
   EXPECT_EQ(
       "c: config_groups: group_0: weights: block_structure: expected [1, N], blocks of one row, "

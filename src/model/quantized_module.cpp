@@ -34,7 +34,8 @@ std::int8_t code_in_word(std::uint32_t word, std::size_t index, int num_bits) {
 
 // The packed form knows channels and groups; one scale for a whole tensor is a scale per channel
 // that is the same everywhere.
-QuantArgs packed_args(QuantArgs args) {
+QuantArgs packed_args(const QuantArgs& stored, std::size_t cols) {
+  QuantArgs args = without_blocks(stored, cols);
   if (args.strategy == Strategy::kTensor) args.strategy = Strategy::kChannel;
   return args;
 }
@@ -57,7 +58,7 @@ class ModuleReader {
         module_(module),
         storage_(quantization.storage),
         scheme_(quantization.scheme),
-        spec_{rows, cols, packed_args(*quantization.scheme.weights), DType::kF32} {
+        spec_{rows, cols, packed_args(*quantization.scheme.weights, cols), DType::kF32} {
     index_ = {spec_.groups(), scheme_.weights->strategy == Strategy::kTensor};
   }
 
@@ -260,7 +261,7 @@ std::uint64_t packed_module_bytes(const TensorReader& reader, const std::string&
                                   const ModuleQuantization& quantization) {
   const io::TensorInfo* scales = reader.checkpoint().find(module + ".weight_scale");
   const bool usable = scales != nullptr && is_float_weight_dtype(scales->dtype);
-  return PackedMatrix::packed_bytes({rows, cols, packed_args(*quantization.scheme.weights),
+  return PackedMatrix::packed_bytes({rows, cols, packed_args(*quantization.scheme.weights, cols),
                                      usable ? scales->dtype : DType::kF32});
 }
 

@@ -112,7 +112,9 @@ class Binder {
 
   [[nodiscard]] std::optional<ModuleQuantization> quantization(const Module& module) const {
     if (!config_.quantization) return std::nullopt;
-    return config_.quantization->find(module.name, module.kind);
+    std::optional<ModuleQuantization> found = config_.quantization->find(module.name, module.kind);
+    if (found) found->scheme.weights = without_blocks(*found->scheme.weights, module.cols);
+    return found;
   }
 
   [[nodiscard]] Status check_ram_limit() const {

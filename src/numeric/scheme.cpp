@@ -21,28 +21,22 @@ constexpr std::array<std::pair<Strategy, std::string_view>, 5> kStrategyNames = 
 // Larger groups than any published model's widest input make no sense and invite overflow.
 constexpr std::size_t kMaxGroupSize = 1U << 20;
 
+// Whether a name of the weights that says nothing of symmetry means symmetric ones.
+bool symmetric_by_default(int num_bits, Strategy strategy) {
+  return num_bits != 4 || strategy != Strategy::kGroup;
+}
+
 std::string weights_name(const QuantArgs& args) {
-  if (args.type != CodeType::kInt) {
-    const std::string table = args.type == CodeType::kNf4 ? "nf4b" : "fp4b";
-    return table + std::to_string(args.group_size) + (args.double_quantized ? "-dq" : "");
+  const bool is_table = args.type != CodeType::kInt;
+  if (is_table || args.symmetric == symmetric_by_default(args.num_bits, args.strategy)) {
+    return layout_name(args);
   }
-  const std::string bits = "w" + std::to_string(args.num_bits);
-  switch (args.strategy) {
-    case Strategy::kGroup:
-      return bits + "g" + std::to_string(args.group_size);
-    case Strategy::kBlock:
-      return bits + "b" + std::to_string(args.group_size);
-    case Strategy::kTensor:
-      return bits + "t";
-    case Strategy::kChannel:
-    case Strategy::kToken:
-      break;
-  }
-  return bits + "c";
+  return layout_name(args) + (args.symmetric ? "-sym" : "-asym");
 }
 
 std::string activations_name(const QuantArgs& args) {
-  return "a" + std::to_string(args.num_bits) + (args.dynamic ? "t" : "s");
+  return "a" + std::to_string(args.num_bits) + (args.dynamic ? "t" : "s") +
+         (args.symmetric ? "" : "-asym");
 }
 
 std::string_view symmetry_name(const QuantArgs& args) {
@@ -77,7 +71,8 @@ std::optional<QuantArgs> read_weights(std::string_view part) {
   if (part[2] != 'g') return std::nullopt;
   const auto group_size = read_size(part.substr(3));
   if (!group_size) return std::nullopt;
-  return int_weights(num_bits, Strategy::kGroup, *group_size, num_bits != 4);
+  return int_weights(num_bits, Strategy::kGroup, *group_size,
+                     symmetric_by_default(num_bits, Strategy::kGroup));
 }
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
@@ -111,6 +106,26 @@ QuantArgs a8_static_per_tensor(bool symmetric) {
   return QuantArgs{8, CodeType::kInt, symmetric, Strategy::kTensor, 0, false, false};
 }
 
+std::string layout_name(const QuantArgs& weights) {
+  if (weights.type != CodeType::kInt) {
+    const std::string table = weights.type == CodeType::kNf4 ? "nf4b" : "fp4b";
+    return table + std::to_string(weights.group_size) + (weights.double_quantized ? "-dq" : "");
+  }
+  const std::string bits = "w" + std::to_string(weights.num_bits);
+  switch (weights.strategy) {
+    case Strategy::kGroup:
+      return bits + "g" + std::to_string(weights.group_size);
+    case Strategy::kBlock:
+      return bits + "b" + std::to_string(weights.group_size);
+    case Strategy::kTensor:
+      return bits + "t";
+    case Strategy::kChannel:
+    case Strategy::kToken:
+      break;
+  }
+  return bits + "c";
+}
+
 std::string scheme_name(const Scheme& scheme) {
   if (!scheme.weights) return scheme.activations ? activations_name(*scheme.activations) : "float";
   std::string name = weights_name(*scheme.weights);
@@ -134,13 +149,14 @@ Result<Scheme> parse_scheme(std::string_view text) {
   Scheme scheme;
   scheme.weights = read_weights(parts[0]);
   if (!scheme.weights) return not_understood(text, parts[0]);
-  bool symmetry_given = false;
+  bool symmetry_given = false;  // of the operand named last
   bool activations_given = false;
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const std::string_view part = parts[i];
     const bool is_table = scheme.weights->type != CodeType::kInt;
-    if ((part == "sym" || part == "asym") && !symmetry_given && !is_table) {
-      scheme.weights->symmetric = part == "sym";
+    const bool has_symmetry = activations_given ? scheme.activations.has_value() : !is_table;
+    if ((part == "sym" || part == "asym") && !symmetry_given && has_symmetry) {
+      (activations_given ? scheme.activations : scheme.weights)->symmetric = part == "sym";
       symmetry_given = true;
     } else if (part == "dq" && is_table && !scheme.weights->double_quantized) {
       scheme.weights->double_quantized = true;
@@ -148,6 +164,7 @@ Result<Scheme> parse_scheme(std::string_view text) {
       if (part == "a8t") scheme.activations = a8_dynamic_per_token();
       if (part == "a8s") scheme.activations = a8_static_per_tensor();
       activations_given = true;
+      symmetry_given = false;
     } else {
       return not_understood(text, part);
     }

@@ -48,8 +48,12 @@ struct Scheme {
 [[nodiscard]] QuantArgs a8_dynamic_per_token(bool symmetric = true);
 [[nodiscard]] QuantArgs a8_static_per_tensor(bool symmetric = true);
 
-// The short name: "w4g32-a8t", "w4c-a8t", "w8c", "w8c-a8s", "nf4b64-dq"; "float" where nothing
-// is quantized. Symmetry is not part of it.
+// The short name of the weights without their symmetry: "w4g32", "w8c".
+[[nodiscard]] std::string layout_name(const QuantArgs& weights);
+
+// The short name: "w4g32-a8t", "w4c-asym-a8t", "w8c", "w8c-a8s", "nf4b64-dq"; "float" where nothing
+// is quantized. Symmetry is part of it where parse_scheme() would assume the other one, so that
+// parse_scheme(scheme_name(s)) == s for every scheme that parse_scheme() can give.
 [[nodiscard]] std::string scheme_name(const Scheme& scheme);
 
 // The short name with the symmetry of each operand, for receipts:
@@ -58,8 +62,8 @@ struct Scheme {
 
 // Reads a short name: w4g32, w4g64, w4g128 (any group), w4c, w8c, w8g64, nf4 / nf4b64, each
 // optionally followed by -a8t, -a8s, -a16 (and -dq after nf4); "bf16", "f16", "f32" and "keep"
-// mean: not quantized. 4-bit groups are asymmetric and the rest symmetric unless a trailing
-// "-sym" or "-asym" says otherwise.
+// mean: not quantized. 4-bit groups are asymmetric and the rest symmetric unless "-sym" or "-asym"
+// behind the operand says otherwise: "w4c-asym-a8t" of the weights, "w4c-a8t-asym" of activations.
 // Errors: kInvalidArgument names the part that is not understood and lists what is.
 [[nodiscard]] Result<Scheme> parse_scheme(std::string_view text);
 

@@ -84,13 +84,16 @@ struct Case {
 std::vector<Case> cases() {
   return {
       {int_weights(4, Strategy::kGroup, 32, false), a8_dynamic_per_token(), {}, "w4g32-a8t"},
-      {int_weights(4, Strategy::kGroup, 128, true), a8_dynamic_per_token(false), {}, "w4g128-a8t"},
+      {int_weights(4, Strategy::kGroup, 128, true),
+       a8_dynamic_per_token(false),
+       {},
+       "w4g128-sym-a8t-asym"},
       {int_weights(4, Strategy::kChannel, 0, true), a8_static_per_tensor(), Grid{0.025f, 0},
        "w4c-a8s"},
       {int_weights(4, Strategy::kGroup, 24, false), a8_dynamic_per_token(), {}, "w4g24-a8t"},
       {int_weights(8, Strategy::kChannel, 0, true), a8_dynamic_per_token(), {}, "w8c-a8t"},
       {int_weights(8, Strategy::kGroup, 64, false), a8_static_per_tensor(false), Grid{0.025f, -11},
-       "w8g64-a8s"},
+       "w8g64-asym-a8s-asym"},
   };
 }
 
@@ -156,7 +159,7 @@ TEST(QuantizedLinear, ReportsTheKernelThatReallyRuns) {
   EXPECT_EQ(Isa::kScalar, odd.isa());
   const Linear weights_only = quantized_linear(round_matrix(16, 96, w4g24), {}, {}, {}, best_isa());
   EXPECT_EQ("w4a16_gemm", weights_only.kernel());
-  EXPECT_EQ("w4g24", weights_only.scheme());
+  EXPECT_EQ("w4g24-sym", weights_only.scheme());
 }
 
 TEST(QuantizedLinear, KeepsANanInItsOwnRow) {

@@ -68,7 +68,7 @@ Result<std::optional<QuantArgs>> parse_activations(std::string_view text) {
 }
 
 std::string weights_text(const LayerChoice& choice) {
-  if (choice.scheme.weights) return scheme_name(Scheme{choice.scheme.weights, std::nullopt});
+  if (choice.scheme.weights) return layout_name(*choice.scheme.weights);
   return choice.cast ? std::string(float_type_name(*choice.cast)) : "keep";
 }
 
@@ -110,6 +110,11 @@ Result<LayerChoice> parse_layer_choice(std::string_view text,
                                        const std::optional<QuantArgs>& activations) {
   FPTQ_TRY(Scheme scheme, parse_scheme(text));
   if (!scheme.weights) return LayerChoice{Scheme{}, parse_float_type(text)};
+  if (text.find("-a8t-") != std::string_view::npos) {
+    return invalid("scheme " + in_quotes(text) +
+                   ": expected the symmetry of weights before -a8t. That of activations is part of "
+                   "the setting activations: a8t or a8t-asym");
+  }
   if (scheme.weights->type != CodeType::kInt) {
     return unsupported("scheme " + in_quotes(text) +
                        ": this version quantizes to integers of 4 or 8 bits only");

@@ -93,6 +93,14 @@ TEST(PrintRecipe, IsReadBackAsTheSameRecipe) {
   }
 }
 
+TEST(LayerChoice, LeavesTheSymmetryOfActivationsToTheirOwnSetting) {
+  const auto choice = parse_layer_choice("w4c-a8t-asym", a8_dynamic_per_token());
+  ASSERT_FALSE(choice);
+  EXPECT_EQ(choice.error().message,
+            "scheme \"w4c-a8t-asym\": expected the symmetry of weights before -a8t. That of "
+            "activations is part of the setting activations: a8t or a8t-asym");
+}
+
 TEST(ParseRecipe, TakesWhatIsNotSaidFromRtn) {
   const auto recipe = parse_recipe("weights: w4g64\n", "r.yaml");
   ASSERT_TRUE(recipe);

@@ -57,6 +57,27 @@ class Quantize(harness.ProgramTest):
         self.assertLess(found['linear_bits_per_weight'], 4.9)
         self.assertEqual('LlamaForCausalLM', found['architecture'])
 
+    def test_whole_rows_with_zero_points_are_told_from_groups_and_from_symmetric_ones(self):
+        for flag, scheme in (('--asymmetric', 'w4c-asym-a8t'), ('--symmetric', 'w4c-a8t')):
+            output = self.quantize(f'rows{flag}', '--weights', 'w4c', flag)
+            schemes = {tensor['scheme'] for tensor in self.json_of('inspect', output)['tensors']
+                       if tensor['name'].endswith('_proj.weight')}
+            self.assertEqual({scheme}, schemes)
+            found = self.json_of('run', output, '-p', 'a', '-n', '1', '--require', scheme)
+            self.assertEqual(scheme, found['scheme'])
+
+    def test_the_table_of_inspect_has_room_for_long_schemes(self):
+        output = self.quantize('long_names', '--weights', 'w4g128', '--symmetric')
+        lines = self.succeed('inspect', output, '--no-outliers').splitlines()
+        self.assertTrue(any('  w4g128-sym-a8t  ' in line for line in lines))
+        self.assertEqual({len(lines[2])}, {len(line) for line in lines[2:]})
+
+    def test_a_required_scheme_may_be_spelled_out(self):
+        output = self.quantize('spelled')
+        self.succeed('run', output, '-p', 'a', '-n', '1', '--require', 'w4g32-asym-a8t')
+        result = harness.fptq('run', output, '-p', 'a', '-n', '1', '--require', 'w4g32-sym-a8t')
+        self.assertEqual(1, result.returncode)
+
     def test_int8_stores_a_byte_a_weight(self):
         found = self.json_of('inspect', self.quantize('int8', '--recipe', 'int8'))
         self.assertGreater(found['linear_bits_per_weight'], 8)
