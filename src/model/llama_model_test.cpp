@@ -262,6 +262,41 @@ TEST(LlamaModel, NamesWeightsThatAreNotFinite) {
       load_error(norm));
 }
 
+// A checkpoint in memory that says that its tensors are large.
+class LargeCheckpoint : public io::Checkpoint {
+ public:
+  explicit LargeCheckpoint(TinyModel model) : small_(memory_checkpoint(std::move(model))) {
+    infos_.assign(small_->tensors().begin(), small_->tensors().end());
+    for (io::TensorInfo& info : infos_) info.stored_bytes = std::uint64_t{1} << 40;
+  }
+  const std::filesystem::path& path() const override { return small_->path(); }
+  std::string_view container() const override { return small_->container(); }
+  const Json& config() const override { return small_->config(); }
+  std::span<const io::TensorInfo> tensors() const override { return infos_; }
+  Result<Tensor> read(std::string_view name) const override { return small_->read(name); }
+  void release(std::string_view name) const override { small_->release(name); }
+  Result<io::TokenizerFiles> tokenizer() const override { return small_->tokenizer(); }
+  std::uint64_t weight_file_bytes() const override { return std::uint64_t{1} << 45; }
+  std::span<const std::string> warnings() const override { return {}; }
+
+ private:
+  std::shared_ptr<const io::Checkpoint> small_;
+  std::vector<io::TensorInfo> infos_;
+};
+
+TEST(LlamaModel, LooksThroughLargeModelsForWeightsThatAreNotFinite) {
+  TinyModel model = make_tiny_model();
+  Tensor* weight = model.find("model.layers.1.mlp.down_proj.weight");
+  *weight = testing::with_element(*weight, 96, std::numeric_limits<float>::infinity());
+  const auto loaded =
+      LlamaModel::load(std::make_shared<LargeCheckpoint>(model), {.pool = &one_thread()});
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(
+      "tiny.safetensors: tensor \"model.layers.1.mlp.down_proj.weight\": element [1, 0]: expected "
+      "a finite number, got inf",
+      loaded.error().message);
+}
+
 TEST(LlamaModel, RoundsFloatWeightsOfScaleZeroToZero) {
   const std::string name = "model.layers.0.mlp.up_proj.weight";
   TinyModel zero = make_tiny_model();

@@ -62,7 +62,7 @@ Result<Tensor> TensorReader::read_float(const std::string& name, const Shape& sh
 }
 
 Status TensorReader::check_finite(const std::string& name, const Tensor& tensor) const {
-  const std::optional<std::size_t> index = find_non_finite(tensor);
+  const std::optional<std::size_t> index = find_non_finite(tensor, *pool_);
   if (!index) return {};
   float value = 0.0f;
   tensor.read_f32(*index, 1, &value);

@@ -15,9 +15,6 @@ namespace {
 constexpr char kEmbeddingName[] = "model.embed_tokens";
 constexpr char kClassifierName[] = "lm_head";
 
-// Float matrices that are looked through for NaN and infinity when a model is loaded.
-constexpr std::uint64_t kMostCheckedBytes = std::uint64_t{4} << 30;
-
 // One linear or embedding: its place in the checkpoint and its shape.
 struct Module {
   std::string name;
@@ -33,13 +30,7 @@ using Matrix = std::variant<Tensor, QuantizedModule>;
 class Binder {
  public:
   Binder(const io::Checkpoint& checkpoint, const LlamaConfig& config, const LoadOptions& options)
-      : config_(config), options_(options), reader_(checkpoint, *options.pool) {
-    std::uint64_t float_bytes = 0;
-    for (const io::TensorInfo& info : checkpoint.tensors()) {
-      if (is_float_weight_dtype(info.dtype)) float_bytes += info.stored_bytes;
-    }
-    checks_matrices_ = float_bytes <= kMostCheckedBytes;
-  }
+      : config_(config), options_(options), reader_(checkpoint, *options.pool) {}
 
   Result<ModelWeights> bind() {
     FPTQ_TRY_VOID(check_ram_limit());
@@ -146,7 +137,7 @@ class Binder {
     }
     const std::string name = module.name + ".weight";
     FPTQ_TRY(Tensor weight, reader_.read_float(name, {module.rows, module.cols}));
-    if (checks_matrices_) FPTQ_TRY_VOID(reader_.check_finite(name, weight));
+    FPTQ_TRY_VOID(reader_.check_finite(name, weight));
     return Matrix(std::move(weight));
   }
 
@@ -316,7 +307,6 @@ class Binder {
   const LlamaConfig& config_;
   const LoadOptions& options_;
   TensorReader reader_;
-  bool checks_matrices_ = true;
   std::vector<std::string> warnings_;
 };
 

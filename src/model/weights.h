@@ -43,8 +43,8 @@ struct ModelWeights {
 // Binds every tensor of the checkpoint. Float matrices are used where they lie in the mapped file;
 // quantized ones are packed for the kernels.
 //
-// Norms and biases are always checked for NaN and infinity, matrices where all float matrices
-// together have at most 4 GiB: a larger model would be read from disk twice.
+// Every float tensor is checked for NaN and infinity, whatever its size: the check reads once what
+// a forward pass reads for every token.
 //
 // Errors: kFormat and kUnsupported name tensor or module, expected and found; kLimit where the
 // packed weights exceed options.ram_limit_bytes.
