@@ -121,7 +121,9 @@ Result<Rounding> parse_rounding(std::string_view name) {
   const std::string quoted = "rounding \"" + std::string(name) + "\"";
   if (name == "search" || name == "gptq") {
     return Error{Error::Kind::kUnsupported,
-                 quoted + ": this version offers rtn (round to nearest) only"};
+                 quoted +
+                     ": expected rtn (round to nearest), the only method that this version "
+                     "offers yet"};
   }
   return Error{Error::Kind::kInvalidArgument, quoted + ": expected rtn"};
 }

@@ -128,7 +128,8 @@ TEST(ParseRounding, SaysWhichMethodsAreNotOfferedYet) {
   ASSERT_FALSE(rounding);
   EXPECT_EQ(rounding.error().kind, Error::Kind::kUnsupported);
   EXPECT_EQ(rounding.error().message,
-            "rounding \"gptq\": this version offers rtn (round to nearest) only");
+            "rounding \"gptq\": expected rtn (round to nearest), the only method that this version "
+            "offers yet");
 }
 
 TEST(ParseRounding, RejectsUnknownNames) {

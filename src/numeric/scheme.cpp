@@ -46,8 +46,8 @@ std::string_view symmetry_name(const QuantArgs& args) {
 Error not_understood(std::string_view text, std::string_view part) {
   return Error{Error::Kind::kInvalidArgument,
                "scheme \"" + std::string(text) + "\": \"" + std::string(part) +
-                   "\" is not understood; expected w4g32, w4g64, w4g128, w4c, w8c or nf4, then "
-                   "optionally -sym or -asym, then -a8t, -a8s or -a16; or bf16, f16, f32, keep"};
+                   "\" is not understood; expected w4g32, w4g64, w4g128, w4c or w8c, then "
+                   "optionally -sym or -asym, then -a8t or -a16; or bf16, f16, f32, keep"};
 }
 
 // "g32" -> 32. Nothing where it is not a letter and a number from 1 to kMaxGroupSize.

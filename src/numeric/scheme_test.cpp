@@ -65,8 +65,8 @@ TEST(Scheme, DescriptionNamesTheSymmetryOfEachOperand) {
 
 TEST(Scheme, NamesThePartThatItDoesNotUnderstand) {
   EXPECT_EQ(
-      "scheme \"w4g32-a4t\": \"a4t\" is not understood; expected w4g32, w4g64, w4g128, w4c, w8c or "
-      "nf4, then optionally -sym or -asym, then -a8t, -a8s or -a16; or bf16, f16, f32, keep",
+      "scheme \"w4g32-a4t\": \"a4t\" is not understood; expected w4g32, w4g64, w4g128, w4c or w8c, "
+      "then optionally -sym or -asym, then -a8t or -a16; or bf16, f16, f32, keep",
       parse_scheme("w4g32-a4t").error().message);
   for (const char* bad : {"", "w", "w4", "w5c", "w4g", "w4g0", "w4g-1", "w4g99999999999999999999",
                           "w4g32-", "w4g32-a8t-a8t", "w4g32-sym-asym", "w4g32-dq", "nf4-sym",

@@ -61,8 +61,8 @@ Result<std::optional<QuantArgs>> parse_activations(std::string_view text) {
   if (text == "a8t-asym") return std::optional(a8_dynamic_per_token(false));
   if (text == "a8s") {
     return unsupported(
-        "activations \"a8s\": static ranges need calibration, which this version does not offer "
-        "yet. Use a8t");
+        "activations \"a8s\": expected a8t, a8t-asym or a16; static ranges need calibration, which "
+        "this version does not offer yet. Use a8t");
   }
   return invalid("activations " + in_quotes(text) + ": expected a8t, a8t-asym or a16");
 }
@@ -116,13 +116,16 @@ Result<LayerChoice> parse_layer_choice(std::string_view text,
                    "the setting activations: a8t or a8t-asym");
   }
   if (scheme.weights->type != CodeType::kInt) {
-    return unsupported("scheme " + in_quotes(text) +
-                       ": this version quantizes to integers of 4 or 8 bits only");
+    return unsupported(
+        "scheme " + in_quotes(text) +
+        ": expected w4g32, w4g64, w4g128, w4c or w8c; tables like NF4 are not offered "
+        "by this version yet");
   }
   if (scheme.activations && !scheme.activations->dynamic) {
-    return unsupported("scheme " + in_quotes(text) +
-                       ": static ranges need calibration, which this version does not offer yet. "
-                       "Use a8t");
+    return unsupported(
+        "scheme " + in_quotes(text) +
+        ": expected -a8t or -a16; static ranges need calibration, which this version "
+        "does not offer yet. Use -a8t");
   }
   if (!scheme.activations && text.find("-a16") == std::string_view::npos) {
     scheme.activations = activations;

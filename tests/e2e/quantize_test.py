@@ -136,6 +136,37 @@ class Quantize(harness.ProgramTest):
             self.assertFalse(output.exists())
         self.fail_with(2, 'quantize', self.model, says='-o')
 
+    def test_what_is_not_offered_yet_is_refused_before_any_work(self):
+        absent = self.folder / 'absent'  # were it opened, the message would be about it
+        for flag, value, code, says in (
+                ('--activations', 'a8s', 3, ['"a8s"', 'expected a8t', 'calibration', 'Use a8t']),
+                ('--activations', 'a9t', 2, ['"a9t"', 'expected a8t', 'a16']),
+                ('--weights', 'nf4', 3, ['"nf4"', 'expected w4g32', 'w8c', 'not offered']),
+                ('--weights', 'nf4b64-dq', 3, ['expected w4g32']),
+                ('--weights', 'w4g32-a8s', 2, ['"w4g32-a8s"', 'weights alone']),
+                ('--head', 'w8c-a8s', 3, ['"w8c-a8s"', 'expected -a8t or -a16', 'calibration']),
+                ('--embed', 'nf4', 3, ['"nf4"', 'expected w4g32']),
+                ('--rounding', 'gptq', 3, ['"gptq"', 'expected rtn']),
+                ('--rounding', 'search', 3, ['"search"', 'expected rtn']),
+                ('--rounding', 'best', 2, ['"best"', 'expected rtn'])):
+            with self.subTest(flag, value=value):
+                self.fail_with(code, 'quantize', absent, '-o', self.folder / 'never', flag, value,
+                               says=[f'error: {flag}: ', *says])
+        for flag in ('--calib', '--resume', '--equalize', '--rotate'):
+            with self.subTest(flag):
+                self.fail_with(2, 'quantize', absent, '-o', self.folder / 'never', flag, 'x',
+                               says=[flag, '`fptq quantize --help`'])
+        self.assertFalse((self.folder / 'never').exists())
+
+    def test_help_offers_what_is_offered(self):
+        text = self.succeed('quantize', '--help')
+        for word in ('nf4', 'a8s', 'gptq', '--calib', '--resume', '--equalize', '--rotate'):
+            self.assertNotIn(word, text)
+        stderr = self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'never',
+                                '--weights', 'w5c', says='expected w4g32, w4g64, w4g128, w4c or w8c')
+        self.assertNotIn('nf4', stderr)
+        self.assertNotIn('a8s', stderr)
+
     def test_an_output_that_cannot_be_written(self):
         under_a_file = self.model / 'config.json' / 'out'
         self.fail_with(3, 'quantize', self.model, '-o', under_a_file, says='config.json')
