@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstring>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "bench/random_checkpoint.h"
 
@@ -40,7 +44,8 @@ TEST(Spread, IsMedianSmallestAndLargest) {
 
 TEST(RandomCheckpoint, LoadsInEverySchemeItOffers) {
   ThreadPool pool(1);
-  for (const char* weights : {"w4g32", "w4g32-sym", "w4c", "w8c", "bf16"}) {
+  for (const char* weights :
+       {"w4g32", "w4g32-sym", "w4g128", "w4c", "w4c-asym", "w8c", "w8c-asym", "bf16"}) {
     for (const bool tied : {false, true}) {
       SCOPED_TRACE(weights);
       model::LlamaModel model = load_random(tiny_config(tied), weights, pool);
@@ -48,6 +53,36 @@ TEST(RandomCheckpoint, LoadsInEverySchemeItOffers) {
       EXPECT_EQ(model.bytes().embedding == 0, tied);
     }
   }
+}
+
+// What docs/formats/compressed-tensors.md says of the files that `fptq quantize` writes.
+TEST(RandomCheckpoint, HasTheLayoutOfFilesThatQuantizeWrites) {
+  const std::string module = "model.layers.1.mlp.down_proj";
+  const auto packed = random_checkpoint(tiny_config(true), *parse_scheme("w4g32"), 1);
+  ASSERT_TRUE(packed) << packed.error().message;
+  const auto shape_of = [&](const auto& checkpoint, const std::string& suffix, DType dtype) {
+    const io::TensorInfo* info = (*checkpoint)->find(module + suffix);
+    if (info == nullptr) return Shape{};
+    EXPECT_EQ(dtype, info->dtype) << suffix;
+    return info->shape;
+  };
+  EXPECT_EQ((Shape{64, 12}), shape_of(packed, ".weight_packed", DType::kI32));
+  EXPECT_EQ((Shape{64, 3}), shape_of(packed, ".weight_scale", DType::kBF16));
+  EXPECT_EQ((Shape{64, 3}), shape_of(packed, ".weight_zero_point", DType::kI8));
+  const auto stored = (*packed)->read(module + ".weight_shape");
+  ASSERT_TRUE(stored);
+  const std::array<std::int64_t, 2> expected = {64, 96};
+  EXPECT_EQ(0, std::memcmp(expected.data(), stored->bytes().data(), sizeof expected));
+  const Json& config = (*packed)->config()["quantization_config"];
+  EXPECT_NE(std::string::npos, config.dump().find(R"("block_structure":[1,32])")) << config;
+  EXPECT_NE(nullptr, (*packed)->find("lm_head.weight_scale"));
+  EXPECT_EQ(nullptr, (*packed)->find("lm_head.weight"));
+
+  const auto bytes = random_checkpoint(tiny_config(true), *parse_scheme("w8c"), 1);
+  ASSERT_TRUE(bytes) << bytes.error().message;
+  EXPECT_EQ((Shape{64, 96}), shape_of(bytes, ".weight", DType::kI8));
+  EXPECT_EQ((Shape{64, 1}), shape_of(bytes, ".weight_scale", DType::kBF16));
+  EXPECT_EQ(nullptr, (*bytes)->find(module + ".weight_packed"));
 }
 
 TEST(RandomCheckpoint, HasTheSameTensorsForTheSameSeed) {

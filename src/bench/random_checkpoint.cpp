@@ -12,6 +12,8 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "model/llama_config.h"
+#include "quantize/llama_modules.h"
+#include "quantize/plan.h"
 
 namespace fptq::bench {
 namespace {
@@ -55,26 +57,45 @@ Json config_of(const NamedShape& shape) {
 // few thousand inputs gives outputs near 1.
 enum class Content {
   kCodes,       // any bits
-  kZeroPoints,  // codes in the middle of the range: zero point 0, nibbles of 8
+  kZeroPoints,  // 0
   kScales4,     // bf16 near 2^-8, for codes of 4 bits
   kScales8,     // bf16 near 2^-12, for codes of 8 bits
   kFloats,      // bf16 near 2^-6, either sign
   kOnes,        // bf16 1
+  kShape,       // the two sizes of a packed matrix
 };
 
-void fill(Content content, std::span<std::byte> bytes, Rng& rng) {
+// One tensor, and what it is filled with.
+struct Entry {
+  io::TensorInfo info;
+  Content content;
+  std::uint64_t stream;                 // tensors of one stream and content are the same
+  std::array<std::int64_t, 2> shape{};  // kShape: what it says
+};
+
+Entry entry_of(const io::TensorSpec& spec, Content content, std::uint64_t stream) {
+  return {{spec.name, spec.dtype, spec.shape, quantize::spec_bytes(spec),
+           std::string(dtype_name(spec.dtype)), "random"},
+          content,
+          stream,
+          {}};
+}
+
+void fill(const Entry& entry, std::span<std::byte> bytes, Rng& rng) {
   // bf16: sign, 8 bits of exponent with bias 127, 7 of mantissa; four of them in a word.
   const auto near = [](unsigned exponent) { return 0x0001000100010001ULL * (exponent << 7); };
   constexpr std::uint64_t kMantissas = 0x007F007F007F007FULL;
   constexpr std::uint64_t kSigns = 0x8000800080008000ULL;
   for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint64_t)) {
     std::uint64_t word = 0;
-    switch (content) {
+    switch (entry.content) {
       case Content::kCodes:
         word = rng.bits();
         break;
       case Content::kZeroPoints:
-        word = 0x8888888888888888ULL;
+        break;
+      case Content::kShape:
+        word = static_cast<std::uint64_t>(entry.shape[i / sizeof(word)]);
         break;
       case Content::kScales4:
         word = (rng.bits() & kMantissas) | near(127 - 8);
@@ -93,30 +114,10 @@ void fill(Content content, std::span<std::byte> bytes, Rng& rng) {
   }
 }
 
-Json args_json(const QuantArgs& args) {
-  return {{"num_bits", args.num_bits},
-          {"type", "int"},
-          {"symmetric", args.symmetric},
-          {"strategy", strategy_name(args.strategy)},
-          {"group_size", args.group_size > 0 ? Json(args.group_size) : Json(nullptr)},
-          {"dynamic", args.dynamic}};
-}
-
-Json group_json(const char* target, const QuantArgs& weights,
-                const std::optional<QuantArgs>& activations, const char* format) {
-  return {{"targets", Json::array({target})},
-          {"weights", args_json(weights)},
-          {"input_activations", activations ? args_json(*activations) : Json(nullptr)},
-          {"format", format}};
-}
-
 class RandomCheckpoint final : public io::Checkpoint {
  public:
-  // scheme: of the decoder linears; no weights: everything is bf16.
-  RandomCheckpoint(Json config, const model::LlamaConfig& sizes, const Scheme& scheme,
-                   std::uint64_t seed)
-      : config_(std::move(config)), scheme_(scheme), seed_(seed) {
-    add_tensors(sizes);
+  RandomCheckpoint(Json config, std::vector<Entry> entries, std::uint64_t seed)
+      : config_(std::move(config)), seed_(seed), entries_(std::move(entries)) {
     std::sort(entries_.begin(), entries_.end(),
               [](const Entry& a, const Entry& b) { return a.info.name < b.info.name; });
     for (const Entry& entry : entries_) {
@@ -138,79 +139,13 @@ class RandomCheckpoint final : public io::Checkpoint {
   std::span<const std::string> warnings() const override { return {}; }
 
  private:
-  struct Entry {
-    io::TensorInfo info;
-    Content content;
-  };
-
-  void add(const std::string& name, DType dtype, Shape shape, Content content) {
-    const std::uint64_t bytes = *element_count(shape) * dtype_bytes(dtype);
-    entries_.push_back(
-        {{name, dtype, std::move(shape), bytes, std::string(dtype_name(dtype)), "random"},
-         content});
-  }
-  void add_int8(const std::string& module, std::size_t rows, std::size_t cols) {
-    add(module + ".weight", DType::kI8, {rows, cols}, Content::kCodes);
-    add(module + ".weight_scale", DType::kBF16, {rows, 1}, Content::kScales8);
-  }
-  void add_packed(const std::string& module, std::size_t rows, std::size_t cols) {
-    const QuantArgs& args = *scheme_.weights;
-    const auto per_word = static_cast<std::size_t>(32 / args.num_bits);
-    const std::size_t width = args.group_size > 0 ? args.group_size : cols;
-    const std::size_t groups = (cols + width - 1) / width;
-    add(module + ".weight_packed", DType::kI32, {rows, (cols + per_word - 1) / per_word},
-        Content::kCodes);
-    add(module + ".weight_scale", DType::kBF16, {rows, groups},
-        args.num_bits == 4 ? Content::kScales4 : Content::kScales8);
-    if (args.symmetric) return;
-    add(module + ".weight_zero_point", DType::kI32, {(rows + per_word - 1) / per_word, groups},
-        Content::kZeroPoints);
-  }
-  void add_linear(const std::string& module, std::size_t rows, std::size_t cols, bool bias) {
-    if (scheme_.weights) {
-      add_packed(module, rows, cols);
-    } else {
-      add(module + ".weight", DType::kBF16, {rows, cols}, Content::kFloats);
-    }
-    if (bias) add(module + ".bias", DType::kBF16, {rows}, Content::kFloats);
-  }
-  void add_table(const std::string& module, std::size_t rows, std::size_t cols) {
-    if (scheme_.weights) {
-      add_int8(module, rows, cols);
-    } else {
-      add(module + ".weight", DType::kBF16, {rows, cols}, Content::kFloats);
-    }
-  }
-  void add_tensors(const model::LlamaConfig& sizes);
-
   std::filesystem::path path_ = "random weights";
   Json config_;
-  Scheme scheme_;
   std::uint64_t seed_;
   std::vector<Entry> entries_;
   std::vector<io::TensorInfo> infos_;
   std::uint64_t bytes_ = 0;
 };
-
-void RandomCheckpoint::add_tensors(const model::LlamaConfig& sizes) {
-  const std::size_t width = sizes.hidden_size;
-  const std::size_t ffn = sizes.intermediate_size;
-  add_table("model.embed_tokens", sizes.vocab_size, width);
-  if (!sizes.tied_embeddings) add_table("lm_head", sizes.vocab_size, width);
-  add("model.norm.weight", DType::kBF16, {width}, Content::kOnes);
-  for (std::size_t i = 0; i < sizes.num_layers; ++i) {
-    const std::string block = "model.layers." + std::to_string(i);
-    add(block + ".input_layernorm.weight", DType::kBF16, {width}, Content::kOnes);
-    add(block + ".post_attention_layernorm.weight", DType::kBF16, {width}, Content::kOnes);
-    add_linear(block + ".self_attn.q_proj", sizes.q_width(), width, sizes.attention_bias);
-    add_linear(block + ".self_attn.k_proj", sizes.kv_width(), width, sizes.attention_bias);
-    add_linear(block + ".self_attn.v_proj", sizes.kv_width(), width, sizes.attention_bias);
-    add_linear(block + ".self_attn.o_proj", width, sizes.q_width(), sizes.attention_bias);
-    add_linear(block + ".mlp.gate_proj", ffn, width, sizes.mlp_bias);
-    add_linear(block + ".mlp.up_proj", ffn, width, sizes.mlp_bias);
-    add_linear(block + ".mlp.down_proj", width, ffn, sizes.mlp_bias);
-  }
-}
 
 Result<Tensor> RandomCheckpoint::read(std::string_view name) const {
   const auto found =
@@ -221,9 +156,60 @@ Result<Tensor> RandomCheckpoint::read(std::string_view name) const {
   }
   FPTQ_TRY(Tensor::Fresh fresh, Tensor::create(found->info.dtype, found->info.shape));
   // A seed of its own makes a tensor the same in whatever order they are read.
-  Rng rng(seed_ + static_cast<std::uint64_t>(found - entries_.begin()));
-  fill(found->content, {fresh.data, static_cast<std::size_t>(found->info.stored_bytes)}, rng);
+  Rng rng(seed_ + found->stream);
+  fill(*found, {fresh.data, static_cast<std::size_t>(found->info.stored_bytes)}, rng);
   return std::move(fresh.tensor);
+}
+
+// The tensors of a model in bf16.
+std::vector<Entry> float_entries(const model::LlamaConfig& sizes) {
+  std::vector<Entry> entries;
+  const auto add = [&](const std::string& name, const Shape& shape, Content content) {
+    entries.push_back(entry_of({name, DType::kBF16, shape}, content, entries.size()));
+  };
+  for (const quantize::LlamaModule& module : quantize::llama_modules(sizes)) {
+    const bool is_classifier = module.role == quantize::LlamaModule::Role::kClassifier;
+    if (is_classifier && sizes.tied_embeddings) continue;
+    add(module.weight(), module.shape, Content::kFloats);
+  }
+  for (const quantize::LlamaVector& vector : quantize::llama_vectors(sizes)) {
+    const bool is_norm = vector.name.ends_with("norm.weight");
+    add(vector.name, vector.shape, is_norm ? Content::kOnes : Content::kFloats);
+  }
+  return entries;
+}
+
+// The tensors that quantizing `source` by the plan would write.
+std::vector<Entry> quantized_entries(const quantize::Plan& plan, const std::vector<Entry>& source) {
+  std::vector<Entry> entries;
+  std::uint64_t stream = 0;
+  const auto add = [&](const io::TensorSpec& spec, Content content, std::uint64_t values) {
+    entries.push_back(entry_of(spec, content, values));
+  };
+  for (const quantize::TensorPlan& tensor : plan.tensors) {
+    ++stream;
+    if (tensor.stored) {
+      const auto same = [&](const Entry& entry) { return entry.info.name == tensor.source; };
+      add(*tensor.stored, std::find_if(source.begin(), source.end(), same)->content, stream);
+      continue;
+    }
+    const quantize::StoredModule& module = *tensor.quantized;
+    const Content scales =
+        tensor.scheme.weights->num_bits == 4 ? Content::kScales4 : Content::kScales8;
+    add(module.codes, Content::kCodes, stream);
+    add(module.scales, scales, stream);
+    if (module.zero_points) add(*module.zero_points, Content::kZeroPoints, stream);
+    if (module.shape) {
+      add(*module.shape, Content::kShape, stream);
+      entries.back().shape = {static_cast<std::int64_t>(tensor.shape[0]),
+                              static_cast<std::int64_t>(tensor.shape[1])};
+    }
+    if (tensor.twin) {
+      add(tensor.twin->scales, scales, stream);
+      if (tensor.twin->zero_points) add(*tensor.twin->zero_points, Content::kZeroPoints, stream);
+    }
+  }
+  return entries;
 }
 
 }  // namespace
@@ -249,24 +235,23 @@ Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& conf
     return Error{Error::Kind::kUnsupported,
                  "random weights: expected integer weights or bf16, got " + scheme_name(weights)};
   }
-  Scheme scheme = weights;
-  Json complete = config;
-  if (complete.is_object()) complete.erase("quantization_config");
-  if (scheme.weights) {
-    if (!scheme.activations) scheme.activations = a8_dynamic_per_token();
-    const QuantArgs table = int_weights(8, Strategy::kChannel, 0, /*symmetric=*/true);
-    complete["quantization_config"] = {
-        {"quant_method", "compressed-tensors"},
-        {"format", "mixed-precision"},
-        {"config_groups",
-         {{"group_0", group_json("Linear", *scheme.weights, scheme.activations, "pack-quantized")},
-          {"group_1", group_json("model.embed_tokens", table, std::nullopt, "int-quantized")},
-          {"group_2", group_json("lm_head", table, scheme.activations, "int-quantized")}}}};
-  }
+  Json plain = config;
+  if (plain.is_object()) plain.erase("quantization_config");
   FPTQ_TRY(const model::LlamaConfig sizes,
-           model::parse_llama_config(complete, "random weights: config"));
-  return std::shared_ptr<const io::Checkpoint>(
-      std::make_shared<RandomCheckpoint>(std::move(complete), sizes, scheme, seed));
+           model::parse_llama_config(plain, "random weights: config"));
+  const auto source =
+      std::make_shared<RandomCheckpoint>(std::move(plain), float_entries(sizes), seed);
+  if (!weights.weights) return std::shared_ptr<const io::Checkpoint>(source);
+
+  quantize::Recipe recipe;
+  recipe.linears.scheme = weights;
+  if (!weights.activations) recipe.linears.scheme.activations = a8_dynamic_per_token();
+  const QuantArgs table = int_weights(8, Strategy::kChannel, 0, /*symmetric=*/true);
+  recipe.embedding.scheme = {table, std::nullopt};
+  recipe.classifier.scheme = {table, recipe.linears.scheme.activations};
+  FPTQ_TRY(const quantize::Plan plan, quantize::make_plan(recipe, *source));
+  return std::shared_ptr<const io::Checkpoint>(std::make_shared<RandomCheckpoint>(
+      quantize::output_config(plan, *source), quantized_entries(plan, float_entries(sizes)), seed));
 }
 
 }  // namespace fptq::bench

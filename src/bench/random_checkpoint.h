@@ -23,9 +23,10 @@ namespace fptq::bench {
 //   config   any quantization_config in it is replaced
 //   weights  of the decoder linears: w4 or w8, per channel or group, or nothing for bf16. Where it
 //            says nothing of activations they are 8-bit per token. With integer weights embedding
-//            and classifier are 8-bit per channel, as the recipes make them.
+//            and classifier are 8-bit per channel, as the recipes make them, and the tensors and
+//            the config.json are those that quantizing the bf16 model writes (quantize/plan.h).
 //
-// Errors: kUnsupported for weights that are not integers; parse_llama_config()'s.
+// Errors: kUnsupported for weights that are not integers; parse_llama_config()'s and make_plan()'s.
 [[nodiscard]] Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& config,
                                                                               const Scheme& weights,
                                                                               std::uint64_t seed);
