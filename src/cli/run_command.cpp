@@ -83,12 +83,15 @@ Status run_run(const RunCommandOptions& options) {
   const ProgressFn go_on = console.progress();
   std::string unshown = prompt;  // until it is certain that a text follows
   FPTQ_TRY(const engine::Generation generation,
-           session.generate(request, [&](std::string_view piece) {
-             console.print(unshown.append(piece));
-             unshown.clear();
-             std::fflush(options.common.json_on_stdout() ? stderr : stdout);
-             return report_progress(go_on, "generating", 1, 1);
-           }));
+           session.generate(
+               request,
+               [&](std::string_view piece) {
+                 console.print(unshown.append(piece));
+                 unshown.clear();
+                 std::fflush(options.common.json_on_stdout() ? stderr : stdout);
+                 return report_progress(go_on, "generating", 1, 1);
+               },
+               go_on));
   console.print(unshown + "\n");
   const engine::GenerationTimings& timings = generation.timings;
   console.note(

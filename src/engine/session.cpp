@@ -16,6 +16,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Tokens of a prompt between two looks at whether to go on. The model cuts its input into passes of
+// that many as well, so that this costs nothing.
+constexpr std::size_t kPassTokens = 512;
+
 // Tokens of the prompt's end that the decoder sees first: more than any character has bytes.
 constexpr std::size_t kDecoderContext = 16;
 
@@ -105,16 +109,34 @@ std::size_t Session::keep_common_prefix(std::span<const std::int32_t> prompt) {
   return common;
 }
 
-Status Session::advance(std::span<const std::int32_t> ids) {
-  logits_.resize(model_->config().vocab_size);
+Status Session::advance(std::span<const std::int32_t> ids, std::size_t total_length,
+                        model::LogitsWanted logits) {
+  logits_.resize(logits == model::LogitsWanted::kNone ? 0 : model_->config().vocab_size);
   const model::SequenceInput input{
-      .ids = ids, .cache = &cache_, .logits = model::LogitsWanted::kLast};
+      .ids = ids, .cache = &cache_, .logits = logits, .total_length = total_length};
   FPTQ_TRY_VOID(model_->forward(std::span(&input, 1), logits_));
   cached_.insert(cached_.end(), ids.begin(), ids.end());
   return {};
 }
 
-Result<Generation> Session::generate(const GenerationRequest& request, const TextFn& on_text) {
+Status Session::prefill(std::span<const std::int32_t> prompt, const ProgressFn& progress) {
+  while (cached_.size() < prompt.size()) {
+    const std::span<const std::int32_t> rest = prompt.subspan(cached_.size());
+    const std::span<const std::int32_t> pass = rest.first(std::min(kPassTokens, rest.size()));
+    const bool is_last = pass.size() == rest.size();
+    FPTQ_TRY_VOID(advance(pass, prompt.size(),
+                          is_last ? model::LogitsWanted::kLast : model::LogitsWanted::kNone));
+    if (!report_progress(progress, "reading the prompt", cached_.size(), prompt.size())) {
+      return Error{Error::Kind::kInterrupted, "prompt: interrupted after " +
+                                                  std::to_string(cached_.size()) + " of " +
+                                                  std::to_string(prompt.size()) + " tokens"};
+    }
+  }
+  return {};
+}
+
+Result<Generation> Session::generate(const GenerationRequest& request, const TextFn& on_text,
+                                     const ProgressFn& progress) {
   FPTQ_TRY_VOID(check_sampling_options(request.sampling));
   const std::vector<std::int32_t>& prompt = request.prompt;
   if (prompt.empty()) {
@@ -130,7 +152,7 @@ Result<Generation> Session::generate(const GenerationRequest& request, const Tex
   const Clock::time_point prefill_start = Clock::now();
   const std::size_t reused = keep_common_prefix(prompt);
   result.timings.reused_tokens = reused;
-  FPTQ_TRY_VOID(advance(std::span(prompt).subspan(reused)));
+  FPTQ_TRY_VOID(prefill(prompt, progress));
   result.timings.prefill_s = seconds_since(prefill_start);
 
   const Clock::time_point decode_start = Clock::now();
@@ -153,7 +175,7 @@ Result<Generation> Session::generate(const GenerationRequest& request, const Tex
       result.finish = FinishReason::kContext;
       break;
     }
-    FPTQ_TRY_VOID(advance(std::span(&id, 1)));
+    FPTQ_TRY_VOID(advance(std::span(&id, 1), history.size(), model::LogitsWanted::kLast));
   }
   FPTQ_TRY_VOID(output.finish());
   if (output.stopped()) result.finish = FinishReason::kStopString;

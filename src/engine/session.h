@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/progress.h"
 #include "base/result.h"
 #include "engine/sampler.h"
 #include "model/llama_model.h"
@@ -69,12 +70,15 @@ class Session {
                                               model::KvType kv = model::KvType::kF32);
 
   // Generates until something of FinishReason happens. Text is decoded as the prompt's
-  // continuation: its first word keeps its space.
+  // continuation: its first word keeps its space. The prompt goes through the model in passes of
+  // 512 tokens, and `progress` hears of each ("reading the prompt").
   //
   // Errors: kInvalidArgument for an empty prompt, ids outside the vocabulary and sampling options
-  // out of range; kLimit for a prompt longer than the cache; kFormat for logits with NaN.
+  // out of range; kLimit for a prompt longer than the cache; kFormat for logits with NaN;
+  // kInterrupted where `progress` returned false. The passes before that stay in the cache.
   [[nodiscard]] Result<Generation> generate(const GenerationRequest& request,
-                                            const TextFn& on_text = {});
+                                            const TextFn& on_text = {},
+                                            const ProgressFn& progress = {});
 
   // Ids whose keys and values are in the cache.
   [[nodiscard]] std::span<const std::int32_t> cached() const { return cached_; }
@@ -84,8 +88,12 @@ class Session {
   Session(model::LlamaModel& model, const text::Tokenizer& tokenizer, model::KvCache cache)
       : model_(&model), tokenizer_(&tokenizer), cache_(std::move(cache)) {}
 
-  // Runs ids behind the cached ones; logits_ then belong to the last one.
-  [[nodiscard]] Status advance(std::span<const std::int32_t> ids);
+  // Runs ids behind the cached ones. total_length: of the whole input, which they are a part of.
+  // With LogitsWanted::kLast logits_ belong to the last one then.
+  [[nodiscard]] Status advance(std::span<const std::int32_t> ids, std::size_t total_length,
+                               model::LogitsWanted logits);
+  // Runs what the cache does not hold of the prompt.
+  [[nodiscard]] Status prefill(std::span<const std::int32_t> prompt, const ProgressFn& progress);
   // Shortens the cache to what it shares with the prompt; returns how much that is.
   std::size_t keep_common_prefix(std::span<const std::int32_t> prompt);
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/rng.h"
 #include "support/tiny_checkpoint.h"
 #include "support/tiny_tokenizer.h"
 
@@ -137,6 +138,60 @@ TEST_F(SessionTest, EndsWhenTheReceiverOfTheTextSaysSo) {
   ASSERT_TRUE(result);
   EXPECT_EQ(FinishReason::kCancelled, result->finish);
   EXPECT_LT(result->ids.size(), 50u);
+}
+
+TEST_F(SessionTest, CanBeInterruptedBetweenThePassesOfAPrompt) {
+  Ids prompt(1200, 70);
+  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] += static_cast<std::int32_t>(i % 9);
+  Session interrupted = session(1300);
+  const GenerationRequest request{.prompt = prompt, .max_tokens = 4};
+  std::vector<std::uint64_t> done;
+  std::string text;
+  const auto stopped = interrupted.generate(
+      request,
+      [&](std::string_view piece) {
+        text += piece;
+        return true;
+      },
+      [&](const ProgressUpdate& update) {
+        EXPECT_EQ("reading the prompt", update.stage);
+        EXPECT_EQ(1200u, update.total);
+        done.push_back(update.done);
+        return done.size() < 2;
+      });
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(Error::Kind::kInterrupted, stopped.error().kind);
+  EXPECT_EQ("prompt: interrupted after 1024 of 1200 tokens", stopped.error().message);
+  EXPECT_EQ((std::vector<std::uint64_t>{512, 1024}), done);
+  EXPECT_EQ("", text);
+
+  // What was computed is good for another attempt.
+  const auto finished = interrupted.generate(request);
+  ASSERT_TRUE(finished) << finished.error().message;
+  EXPECT_EQ(1024u, finished->timings.reused_tokens);
+  EXPECT_EQ(generate(request, 1300).ids, finished->ids);
+}
+
+TEST_F(SessionTest, GivesEveryPassTheLengthOfTheWholePromptWhereKeysDependOnIt) {
+  load({.max_positions = 8,
+        .rope = R"({"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})"});
+  constexpr std::size_t kGenerated = 12;
+  Rng rng(3);
+  Ids prompt(700);
+  for (std::int32_t& id : prompt) id = static_cast<std::int32_t>(rng.below(320));
+  // The same in one piece, and then token by token.
+  auto cache = model_->new_cache(prompt.size() + kGenerated);
+  ASSERT_TRUE(cache);
+  std::vector<float> logits(model_->config().vocab_size);
+  Ids expected;
+  Ids next = prompt;
+  while (expected.size() < kGenerated) {
+    const model::SequenceInput input{.ids = next, .cache = &*cache};
+    ASSERT_TRUE(model_->forward(std::span(&input, 1), logits));
+    next = {*greedy_token(logits)};
+    expected.push_back(next[0]);
+  }
+  EXPECT_EQ(expected, generate({.prompt = prompt, .max_tokens = kGenerated}, 800).ids);
 }
 
 TEST_F(SessionTest, GeneratesNothingWhereNothingIsAskedFor) {

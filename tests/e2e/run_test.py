@@ -1,4 +1,6 @@
 """fptq run, with a model that follows a script."""
+import pathlib
+import re
 import signal
 import subprocess
 import unittest
@@ -112,6 +114,23 @@ class Run(harness.ProgramTest):
         self.assertEqual(130, process.returncode, stderr)
         self.assertIn(b'error: interrupted', stderr)
         self.assertEqual([], list(self.folder.glob('interrupted*')))
+
+    def test_an_interruption_is_heard_while_the_prompt_is_read(self):
+        prompt = self.folder / 'long.txt'
+        prompt.write_text('abc' * 10000)
+        process = subprocess.Popen(
+            [harness.PROGRAM, 'run', self.model, '-f', prompt, '-n', '1', '--ctx', '60000',
+             '-t', '1'],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=harness.clean_environment())
+        # The program asks for the signal once it is about to read the prompt.
+        caught = 0
+        while process.poll() is None and not caught >> (signal.SIGINT - 1) & 1:
+            status = pathlib.Path(f'/proc/{process.pid}/status').read_text()
+            caught = int(re.search(r'SigCgt:\s*([0-9a-f]+)', status)[1], 16)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        self.assertEqual((130, b''), (process.returncode, stdout), stderr)
+        self.assertRegex(stderr, rb'error: prompt: interrupted after \d+ of 30001 tokens')
 
 
 if __name__ == '__main__':
