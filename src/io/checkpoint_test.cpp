@@ -101,6 +101,52 @@ TEST_F(HfCheckpointTest, KeepsTheClassifiersNameWhereNothingIsTied) {
   EXPECT_NE(nullptr, (*model)->find("lm_head.weight"));
 }
 
+TEST_F(HfCheckpointTest, GivesABareModelsTensorsTheirNamesWithinTheWholeOne) {
+  write_text("config.json", R"({"quantization_config": {
+    "ignore": ["lm_head", "layers.1.mlp.up_proj", "re:^layers\\.2"],
+    "config_groups": {"group_0": {"targets": ["Linear", "re:.*q_proj", "embed_tokens"]}}}})");
+  write_file("model.safetensors", {"embed_tokens.weight", "layers.0.b.weight", "lm_head.weight",
+                                   "norm.weight", "normal.weight", "z"});
+  const auto model = open_checkpoint(root_);
+  ASSERT_TRUE(model) << model.error().message;
+  Names names;
+  for (const TensorInfo& info : (*model)->tensors()) names.push_back(info.name);
+  EXPECT_EQ((Names{"lm_head.weight", "model.embed_tokens.weight", "model.layers.0.b.weight",
+                   "model.norm.weight", "normal.weight", "z"}),
+            names);
+  EXPECT_EQ((std::vector<float>{'e', 'e'}), (*model)->read("model.embed_tokens.weight")->to_f32());
+  EXPECT_EQ((std::vector<float>{'l', 'l'}), (*model)->read("model.layers.0.b.weight")->to_f32());
+  EXPECT_EQ((std::vector<float>{'z', 'z'}), (*model)->read("z")->to_f32());
+  EXPECT_EQ(nullptr, (*model)->find("norm.weight"));
+  const Json& quantization = (*model)->config()["quantization_config"];
+  EXPECT_EQ((Json{"lm_head", "model.layers.1.mlp.up_proj", "re:(?:model\\.)?(?:layers\\.2)"}),
+            quantization["ignore"]);
+  EXPECT_EQ((Json{"Linear", "re:(?:model\\.)?(?:.*q_proj)", "model.embed_tokens"}),
+            quantization["config_groups"]["group_0"]["targets"]);
+}
+
+TEST_F(HfCheckpointTest, RefusesNamesOfABareModelBesideThoseOfAWholeOne) {
+  write_text("config.json", "{}");
+  write_file("model.safetensors", {"layers.0.b.weight", "model.layers.0.a.weight"});
+  EXPECT_EQ(
+      "DIR/model.safetensors: tensor \"layers.0.b.weight\": expected names that all begin with "
+      "\"model.\", or none, and there is \"model.layers.0.a.weight\" too. Does the directory hold "
+      "two checkpoints?",
+      refusal(Error::Kind::kFormat));
+}
+
+TEST_F(HfCheckpointTest, LeavesNamesOfAWholeModelAlone) {
+  const char* config =
+      R"({"quantization_config":{"ignore":["re:.*q_proj","layers.0.b"],"config_groups":{}}})";
+  write_text("config.json", config);
+  write_file("model.safetensors", {"layers", "model.layers.0.a.weight", "vision.layers.0.weight"});
+  const auto model = open_checkpoint(root_);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_NE(nullptr, (*model)->find("layers"));
+  EXPECT_NE(nullptr, (*model)->find("vision.layers.0.weight"));
+  EXPECT_EQ(config, (*model)->config().dump());
+}
+
 TEST_F(HfCheckpointTest, ReadsTheOnlyFileOfAnotherName) {
   write_text("config.json", "{}");
   write_file("weights.safetensors", {"a"});

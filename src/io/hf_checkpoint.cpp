@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <utility>
 
 #include "base/file.h"
@@ -28,14 +29,51 @@ Error format_error(const fs::path& where, const std::string& what) {
   return Error{Error::Kind::kFormat, where.string() + ": " + what};
 }
 
+constexpr std::string_view kModelPrefix = "model.";
+
+// Whether a tensor or module of a LlamaModel is named as that model itself names it.
+bool is_bare_name(std::string_view name) {
+  static constexpr std::string_view kLayers = "layers.";
+  const std::string_view first = name.substr(0, name.find('.'));
+  if (first == "embed_tokens" || first == "norm") return true;
+  return name.starts_with(kLayers) && name.size() > kLayers.size() && name[kLayers.size()] >= '0' &&
+         name[kLayers.size()] <= '9';
+}
+
+// The same for the names and regular expressions of quantization_config. An expression has to match
+// from the beginning of a name on, where the prefix has become possible.
+void name_bare_modules(Json& config) {
+  static constexpr std::string_view kRegex = "re:";
+  const auto rename = [](Json& list) {
+    if (!list.is_array()) return;
+    for (Json& entry : list) {
+      if (!entry.is_string()) continue;
+      const auto target = entry.get<std::string>();
+      if (is_bare_name(target)) entry = std::string(kModelPrefix) + target;
+      if (!target.starts_with(kRegex)) continue;
+      const std::size_t begin = kRegex.size() + (target.starts_with("re:^") ? 1 : 0);
+      entry = "re:(?:model\\.)?(?:" + target.substr(begin) + ")";
+    }
+  };
+  const auto quantization = config.find("quantization_config");
+  if (quantization == config.end() || !quantization->is_object()) return;
+  if (quantization->contains("ignore")) rename((*quantization)["ignore"]);
+  const auto groups = quantization->find("config_groups");
+  if (groups == quantization->end() || !groups->is_object()) return;
+  for (auto& [name, group] : groups->items()) {
+    if (group.is_object() && group.contains("targets")) rename(group["targets"]);
+  }
+}
+
 class HfCheckpoint : public Checkpoint {
  public:
   HfCheckpoint(fs::path directory, fs::path name)
       : directory_(std::move(directory)), name_(std::move(name)) {}
 
   Status load_config();
-  void name_tied_matrix();
   Status load_weights();
+  Status name_bare_model();
+  void name_tied_matrix();
 
   const fs::path& path() const override { return name_; }
   std::string_view container() const override { return "safetensors"; }
@@ -60,6 +98,7 @@ class HfCheckpoint : public Checkpoint {
                      const fs::path& index_path);
   Result<fs::path> find_only_file() const;
   Status list_tensors();
+  void sort_by_name();
   const Place* place_of(std::string_view name) const;
 
   fs::path directory_;
@@ -230,6 +269,31 @@ Status HfCheckpoint::list_tensors() {
   return {};
 }
 
+// A bare LlamaModel, saved without the model around it, names everything from itself on. Everybody
+// above sees the names that it has within a LlamaForCausalLM.
+Status HfCheckpoint::name_bare_model() {
+  const auto bare = std::find_if(infos_.begin(), infos_.end(),
+                                 [](const TensorInfo& info) { return is_bare_name(info.name); });
+  if (bare == infos_.end()) return {};
+  for (const TensorInfo& info : infos_) {
+    if (!info.name.starts_with(kModelPrefix) ||
+        !is_bare_name(std::string_view(info.name).substr(kModelPrefix.size()))) {
+      continue;
+    }
+    return format_error(bare->file, "tensor \"" + bare->name +
+                                        "\": expected names that all begin with \"model.\", or "
+                                        "none, and there is \"" +
+                                        info.name +
+                                        "\" too. Does the directory hold two checkpoints?");
+  }
+  for (TensorInfo& info : infos_) {
+    if (is_bare_name(info.name)) info.name.insert(0, kModelPrefix);
+  }
+  sort_by_name();
+  name_bare_modules(config_);
+  return {};
+}
+
 // Some writers keep a tied matrix under the classifier's name only. transformers takes it from
 // either, so everybody above sees it where the embedding is looked for.
 void HfCheckpoint::name_tied_matrix() {
@@ -239,16 +303,23 @@ void HfCheckpoint::name_tied_matrix() {
   if (tied == config_.end() || *tied != true) return;
   const TensorInfo* matrix = find(kClassifier);
   if (matrix == nullptr || find(kEmbedding) != nullptr) return;
-  const auto from = matrix - infos_.data();
-  infos_[static_cast<std::size_t>(from)].name = kEmbedding;
-  // The list stays sorted: the renamed entry moves to its new place.
-  const auto to = std::upper_bound(infos_.begin() + from + 1, infos_.end(), kEmbedding,
-                                   [](std::string_view name, const TensorInfo& info) {
-                                     return name < info.name;
-                                   }) -
-                  infos_.begin();
-  std::rotate(infos_.begin() + from, infos_.begin() + from + 1, infos_.begin() + to);
-  std::rotate(places_.begin() + from, places_.begin() + from + 1, places_.begin() + to);
+  infos_[static_cast<std::size_t>(matrix - infos_.data())].name = kEmbedding;
+  sort_by_name();
+}
+
+void HfCheckpoint::sort_by_name() {
+  std::vector<std::size_t> order(infos_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [this](std::size_t a, std::size_t b) { return infos_[a].name < infos_[b].name; });
+  std::vector<TensorInfo> infos;
+  std::vector<Place> places;
+  for (const std::size_t index : order) {
+    infos.push_back(std::move(infos_[index]));
+    places.push_back(places_[index]);
+  }
+  infos_ = std::move(infos);
+  places_ = std::move(places);
 }
 
 const HfCheckpoint::Place* HfCheckpoint::place_of(std::string_view name) const {
@@ -307,6 +378,7 @@ Result<std::unique_ptr<Checkpoint>> open_hf_checkpoint(const fs::path& directory
   auto checkpoint = std::make_unique<HfCheckpoint>(directory, name);
   FPTQ_TRY_VOID(checkpoint->load_weights());
   FPTQ_TRY_VOID(checkpoint->load_config());
+  FPTQ_TRY_VOID(checkpoint->name_bare_model());
   checkpoint->name_tied_matrix();
   return std::unique_ptr<Checkpoint>(std::move(checkpoint));
 }

@@ -5,11 +5,13 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 #include "base/rng.h"
 #include "numeric/quantizer.h"
+#include "support/temporary_directory.h"
 #include "support/tiny_checkpoint.h"
 
 namespace fptq::model {
@@ -334,12 +336,51 @@ TEST(LlamaModel, SharesAClassifierThatIsTheEmbedding) {
   EXPECT_EQ(0u, loaded.bytes().embedding);
 }
 
-TEST(LlamaModel, TakesTheTiedMatrixFromEitherName) {
+// Models that are read from files, in which io finds the names that everybody else expects.
+class LlamaModelFiles : public testing::TemporaryDirectoryTest {
+ protected:
+  LlamaModel load_written(const TinyModel& model) {
+    EXPECT_TRUE(testing::write_tiny_checkpoint(root_ / "model", model, {}));
+    auto checkpoint = io::open_checkpoint(root_ / "model");
+    if (!checkpoint) ADD_FAILURE() << checkpoint.error().message;
+    auto loaded = LlamaModel::load(*std::move(checkpoint), {.pool = &one_thread()});
+    if (!loaded) ADD_FAILURE() << loaded.error().message;
+    return *std::move(loaded);
+  }
+};
+
+TEST_F(LlamaModelFiles, MayKeepTheTiedMatrixUnderTheClassifiersName) {
   TinyModel model = make_tiny_model();
   LlamaModel expected = load_ok(model);
   model.tensors.emplace_back("lm_head.weight", *model.find("model.embed_tokens.weight"));
   model.erase("model.embed_tokens.weight");
-  LlamaModel renamed = load_ok(model);
+  LlamaModel renamed = load_written(model);
+  EXPECT_EQ(logits_of(expected, random_ids(5)), logits_of(renamed, random_ids(5)));
+}
+
+// The same model with the names of a bare LlamaModel.
+TinyModel without_prefix(TinyModel model) {
+  for (auto& [name, tensor] : model.tensors) {
+    if (name.starts_with("model.")) name.erase(0, 6);
+  }
+  return model;
+}
+
+TEST_F(LlamaModelFiles, MayNameTensorsFromTheBareModelOn) {
+  const TinyModel model = make_tiny_model();
+  LlamaModel expected = load_ok(model);
+  LlamaModel renamed = load_written(without_prefix(model));
+  EXPECT_EQ(logits_of(expected, random_ids(5)), logits_of(renamed, random_ids(5)));
+}
+
+TEST_F(LlamaModelFiles, MayNameQuantizedModulesFromTheBareModelOn) {
+  TinyModel model = quantized_model();
+  LlamaModel expected = load_ok(model);
+  Json& groups = model.config["quantization_config"]["config_groups"];
+  groups["group_0"]["targets"] = Json::array({"re:layers\\.[0-9]+\\..*", "layers.1.mlp.up_proj"});
+  groups["group_1"]["targets"] = Json::array({"embed_tokens"});
+  LlamaModel renamed = load_written(without_prefix(model));
+  EXPECT_EQ(expected.scheme(), renamed.scheme());
   EXPECT_EQ(logits_of(expected, random_ids(5)), logits_of(renamed, random_ids(5)));
 }
 

@@ -101,6 +101,17 @@ class Quantize(harness.ProgramTest):
         self.assertEqual(bytes_of(self.quantize('whole')),
                          bytes_of(self.quantize('parts', model=sharded)))
 
+    def test_the_names_of_a_bare_model_do_not_change_the_output(self):
+        tensors = {name.removeprefix('model.'): tensor
+                   for name, tensor in tiny.random_tensors(tiny.config()).items()}
+        bare = tiny.write_checkpoint(self.folder / 'bare', tensors=tensors)
+        self.assertEqual(bytes_of(self.quantize('prefixed')),
+                         bytes_of(self.quantize('unprefixed', model=bare)))
+        tensors['model.norm.weight'] = tensors['norm.weight']
+        mixed = tiny.write_checkpoint(self.folder / 'mixed_names', tensors=tensors)
+        self.fail_with(3, 'quantize', mixed, '-o', self.folder / 'never_mixed',
+                       says=['embed_tokens.weight', 'model.norm.weight', 'two checkpoints'])
+
     def test_overrides_apply_where_the_name_matches(self):
         output = self.quantize('mixed', '--override', r'layers\.1\.mlp=w8c')
         schemes = {tensor['name']: tensor['scheme']
