@@ -47,7 +47,7 @@ class Binder {
     FPTQ_TRY(ops::RmsNorm final_norm, bind_norm("model.norm"));
 
     FPTQ_TRY(const bool shares, classifier_shares(embedding_matrix));
-    if (shares && !under_classifier()) {
+    if (shares) {
       FPTQ_TRY_VOID(check_repeated_grids());
       FPTQ_TRY_VOID(adopt_classifier_scheme(embedding_matrix));
     }
@@ -66,16 +66,7 @@ class Binder {
   }
 
  private:
-  // Some tied checkpoints store the one matrix under the classifier's name.
-  [[nodiscard]] bool under_classifier() const {
-    return config_.tied_embeddings && !holds_weight(kEmbeddingName) &&
-           holds_weight(kClassifierName);
-  }
-  [[nodiscard]] bool holds_weight(const std::string& module) const {
-    return reader_.has(module + ".weight") || reader_.has(module + ".weight_packed");
-  }
   [[nodiscard]] Module embedding_module() const {
-    if (under_classifier()) return classifier_module();
     return {kEmbeddingName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kEmbedding};
   }
   [[nodiscard]] Module classifier_module() const {
@@ -210,7 +201,6 @@ class Binder {
   // other classifier.
   Result<bool> classifier_shares(const Matrix& embedding) {
     if (!config_.tied_embeddings) return false;
-    if (under_classifier()) return true;
     const std::string name = std::string(kClassifierName) + ".weight";
     const bool packed = reader_.has(std::string(kClassifierName) + ".weight_packed");
     if (!packed && !reader_.has(name)) return true;
