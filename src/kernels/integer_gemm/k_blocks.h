@@ -45,6 +45,24 @@ class KBlocks {
     return block;
   }
 
+  // Calls visit(block, slabs) for every panel: every step-th block of channels in [block_begin,
+  // block_end) with every KBlock. Where whole groups fit a panel, the channels of one KBlock follow
+  // each other, so that its activations stay in cache; else the panels of one group do, so that its
+  // sums can be carried from each to the next.
+  template <typename Visit>
+  void for_each_panel(std::size_t block_begin, std::size_t block_end, std::size_t step,
+                      const Visit& visit) const {
+    if (group_slabs_ <= max_slabs_) {
+      for (std::size_t slab = 0; slab < slabs_; slab += at(slab).slabs) {
+        for (std::size_t b = block_begin; b < block_end; b += step) visit(b, at(slab));
+      }
+      return;
+    }
+    for (std::size_t b = block_begin; b < block_end; b += step) {
+      for (std::size_t slab = 0; slab < slabs_; slab += at(slab).slabs) visit(b, at(slab));
+    }
+  }
+
   [[nodiscard]] std::size_t slabs() const { return slabs_; }
 
  private:

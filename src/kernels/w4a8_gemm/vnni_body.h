@@ -1,0 +1,268 @@
+// The W4A8 product with VNNI, written once over Lanes: nibbles straight from memory for few tokens,
+// else unpacked once for many. Included by each variant after its lanes_<isa>.h.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/integer_gemm/tile_vnni.h"
+#include "kernels/w4a8_gemm/contract.h"
+
+namespace fptq::kernels {
+namespace {
+
+// Registers that hold the channels of a block.
+constexpr std::size_t kBlockRegisters = kBlockRows / Lanes::kCount;
+// Slabs of a panel: 512 inputs (1024 where a panel is one block), 16 KiB unpacked.
+constexpr std::size_t kPanelSlabs = 64 / kTileBlocks;
+// u = code - zero + 15 is in [0, 30], whatever the zero point.
+constexpr std::int32_t kPanelOffset = 15;
+// Up to so many tokens the nibbles are multiplied as they are stored.
+constexpr std::size_t kDirectTokens = 3 * kDirectTile;
+// Bytes ahead that the direct path asks for: the arithmetic keeps loads from running ahead.
+constexpr std::size_t kPrefetchBytes = 4096;
+
+// The zero points of a group's channels in register r of a block, biased by 8.
+inline Lanes load_zeros(const PackedWeights& w, std::size_t at, std::size_t r) {
+  if (w.zeros == nullptr) return broadcast_lanes(kBias4);
+  const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(w.zeros + at * 8));
+  const __m128i both =
+      _mm_and_si128(_mm_unpacklo_epi64(packed, _mm_srli_epi16(packed, 4)), _mm_set1_epi8(0x0F));
+  alignas(16) std::uint8_t zeros[kBlockRows];
+  _mm_store_si128(reinterpret_cast<__m128i*>(zeros), both);
+  return widen_bytes(zeros + r * Lanes::kCount);
+}
+
+// One panel, unpacked.
+struct Scratch {
+  alignas(64) std::uint8_t weights[kTileBlocks][kPanelSlabs * kSlabBytes8];
+  alignas(64) std::int32_t weight_sums[kPanelSlabs * kTileRows];
+  alignas(64) float scales[kPanelSlabs * kTileRows];
+  alignas(64) std::int32_t start[kTokenBlock * kPanelSlabs];
+  alignas(64) std::int32_t carry[kTokenBlock * kTileRows];
+};
+
+// Unpacks the slabs of `k` of one block, the b-th of the panel.
+template <bool kZeroPoint>
+void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
+                  Scratch& scratch) {
+  const std::size_t groups = ceil_div(w.cols, w.group_width);
+  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
+  std::uint8_t* out = scratch.weights[b];
+  // The same slabs of the panel after this one, so that memory works while the tiles multiply.
+  const std::size_t next_panel = kTileBlocks * slab_count(w.cols) * kSlabBytes4;
+  const Lanes low_nibbles = broadcast_bytes(0x0F);
+  std::size_t slabs_left = k.slabs;
+  for (std::size_t g = 0; g < k.groups; ++g) {
+    const std::size_t at = block * groups + k.group_begin + g;
+    const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
+    slabs_left -= slabs;
+    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+      const std::size_t slot = g * kTileRows + b * kBlockRows + r * Lanes::kCount;
+      const std::size_t byte = r * Lanes::kCount * 4;
+      store_floats(scratch.scales + slot,
+                   load_scales(w.scales, w.scale_type, at * kBlockRows + r * Lanes::kCount));
+      // 15 - zero in each of a channel's 4 bytes.
+      const Lanes lift =
+          (broadcast_lanes(kPanelOffset) - load_zeros(w, at, r)) * broadcast_lanes(0x01010101);
+      Lanes sum = broadcast_lanes(-kPanelOffset * static_cast<std::int32_t>(slabs * kSlabCols));
+      for (std::size_t slab = 0; slab < slabs; ++slab) {
+        const std::uint8_t* from = codes + slab * kSlabBytes4 + byte;
+        std::uint8_t* to = out + slab * kSlabBytes8 + byte;
+        for (std::size_t j = 0; j < 4; ++j) {
+          const Lanes packed = load_lanes(from + j * kQuadBytes);
+          _mm_prefetch(reinterpret_cast<const char*>(from + j * kQuadBytes + next_panel),
+                       _MM_HINT_T1);
+          const Lanes low = add_bytes(packed & low_nibbles, lift);
+          const Lanes high = add_bytes(shift_right_words<4>(packed) & low_nibbles, lift);
+          store_lanes(to + j * kQuadBytes, low);
+          store_lanes(to + (j + 4) * kQuadBytes, high);
+          if constexpr (kZeroPoint) {
+            sum = dot_bytes(sum, low, broadcast_bytes(1));
+            sum = dot_bytes(sum, high, broadcast_bytes(1));
+          }
+        }
+      }
+      if constexpr (kZeroPoint) store_lanes(scratch.weight_sums + slot, sum);
+    }
+    codes += slabs * kSlabBytes4;
+    out += slabs * kSlabBytes8;
+  }
+}
+
+void multiply_unpacked(const IntegerGemmArgs& args) {
+  Scratch scratch;
+  const PackedWeights& w = args.w;
+  const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
+  const auto unpack = args.x.zero_points != nullptr ? unpack_block<true> : unpack_block<false>;
+  for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
+    const std::size_t rest = args.x.rows - token;
+    const std::size_t tokens = rest < kTokenBlock ? rest : kTokenBlock;
+    std::size_t started = k_blocks.slabs();  // where the slabs that scratch.start is for begin
+    k_blocks.for_each_panel(
+        args.block_begin, args.block_end, kTileBlocks, [&](std::size_t block, const KBlock& k) {
+          const std::size_t channels = channels_from(w, block, args.block_end);
+          const std::size_t blocks = ceil_div(channels, kBlockRows);
+          for (std::size_t b = 0; b < blocks; ++b) unpack(w, block + b, k, b, scratch);
+          const Panel panel{
+              .weights = scratch.weights[0],
+              // A block that does not exist is multiplied as the one before it, for nothing.
+              .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2
+                               : blocks == 1    ? 0
+                                                : sizeof(scratch.weights[0]),
+              .zeros = nullptr,
+              .weight_sums = scratch.weight_sums,
+              .scales = scratch.scales,
+              .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+              .channels = channels,
+              .k = k,
+              .first = k.group_begin == 0,
+              .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+          if (started != k.slab_begin) {
+            negative_sums(args.x, token, tokens, k_blocks.slabs(), k, kPanelOffset, scratch.start);
+            started = k.slab_begin;
+          }
+          multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
+                         scratch.carry);
+        });
+  }
+}
+
+// kTokens tokens against one block, the nibbles multiplied as they are stored. The high nibbles
+// stay where they are, which makes their sum 16 times too large: u <= 240 still fits the
+// unsigned operand, and the sum is shifted back once per group, exactly.
+template <std::size_t kTokens, bool kZeroPoint>
+void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t token) {
+  const PackedWeights& w = args.w;
+  const std::size_t slabs_of_row = slab_count(w.cols);
+  const std::size_t group_slabs = KBlocks(w.cols, w.group_width, slabs_of_row).at(0).group_slabs;
+  const std::size_t groups = ceil_div(w.cols, w.group_width);
+  const Lanes low_nibbles = broadcast_bytes(0x0F);
+  const Lanes high_nibbles = broadcast_bytes(0xF0);
+  const Lanes ones = broadcast_bytes(1);
+  const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
+  const std::int8_t* x = args.x.codes + token * args.x.stride;
+  const std::int16_t* pairs = args.x.pair_sums + token * slabs_of_row * 2;
+  FloatLanes y[kTokens][kBlockRegisters];
+  for (auto& row : y) {
+    for (FloatLanes& lanes : row) lanes = zero_floats();
+  }
+  std::size_t slabs_left = slabs_of_row;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t at = block * groups + g;
+    const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
+    slabs_left -= slabs;
+    Lanes low_sum[kTokens][kBlockRegisters];
+    Lanes high_sum[kTokens][kBlockRegisters];
+    Lanes x_sum[kTokens];
+    Lanes low_weights[kBlockRegisters];
+    Lanes high_weights[kBlockRegisters];
+#pragma GCC unroll 2
+    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+      low_weights[r] = high_weights[r] = zero_lanes();
+#pragma GCC unroll 4
+      for (std::size_t t = 0; t < kTokens; ++t) low_sum[t][r] = high_sum[t][r] = zero_lanes();
+    }
+#pragma GCC unroll 4
+    for (std::size_t t = 0; t < kTokens; ++t) x_sum[t] = zero_lanes();
+    for (std::size_t slab = 0; slab < slabs; ++slab) {
+#pragma GCC unroll 4
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        std::int32_t pair;
+        __builtin_memcpy(&pair, pairs + t * slabs_of_row * 2, sizeof(pair));
+        x_sum[t] = dot_words(x_sum[t], broadcast_lanes(pair), broadcast_lanes(0x00010001));
+      }
+#pragma GCC unroll 4
+      for (std::size_t j = 0; j < 4; ++j) {
+        _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + kPrefetchBytes),
+                     _MM_HINT_T0);
+#pragma GCC unroll 2
+        for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+          const Lanes packed = load_lanes(codes + j * kQuadBytes + r * Lanes::kCount * 4);
+          const Lanes low = packed & low_nibbles;
+          const Lanes high = packed & high_nibbles;
+#pragma GCC unroll 4
+          for (std::size_t t = 0; t < kTokens; ++t) {
+            const std::int8_t* quad = x + t * args.x.stride + j * 4;
+            low_sum[t][r] = dot_bytes(low_sum[t][r], low, broadcast_quad(quad));
+            high_sum[t][r] = dot_bytes(high_sum[t][r], high, broadcast_quad(quad + 16));
+          }
+          if constexpr (kZeroPoint) {
+            low_weights[r] = dot_bytes(low_weights[r], low, ones);
+            high_weights[r] = dot_bytes(high_weights[r], high, ones);
+          }
+        }
+      }
+      codes += kSlabBytes4;
+      x += kSlabCols;
+      pairs += 2;
+    }
+    const Lanes inputs = broadcast_lanes(static_cast<std::int32_t>(slabs * kSlabCols));
+#pragma GCC unroll 2
+    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+      const Lanes zeros = load_zeros(w, at, r);
+      const FloatLanes scale =
+          load_scales(w.scales, w.scale_type, at * kBlockRows + r * Lanes::kCount);
+      // sum of code - zero, for activations with a zero point
+      const Lanes weight_sum =
+          low_weights[r] + shift_right_signed<4>(high_weights[r]) - zeros * inputs;
+#pragma GCC unroll 4
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        Lanes sum = low_sum[t][r] + shift_right_signed<4>(high_sum[t][r]) - zeros * x_sum[t];
+        if constexpr (kZeroPoint) {
+          sum = sum - weight_sum * broadcast_lanes(args.x.zero_points[token + t]);
+        }
+        y[t][r] = add_scaled(sum, scale, y[t][r]);
+      }
+    }
+  }
+  const std::size_t rest = w.rows - block * kBlockRows;
+  const std::size_t channels = rest < kBlockRows ? rest : kBlockRows;
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    float row[kBlockRows];
+    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+      store_floats(row + r * Lanes::kCount, y[t][r] * broadcast_float(args.x.scales[token + t]));
+    }
+    float* out = args.y + (token + t) * args.y_stride + block * kBlockRows;
+    for (std::size_t c = 0; c < channels; ++c) {
+      out[c] = args.bias == nullptr ? row[c] : row[c] + args.bias[block * kBlockRows + c];
+    }
+  }
+}
+
+using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block,
+                                  std::size_t token);
+
+// kDirect<kDirectTile, kZeroPoint>.of[n - 1] multiplies n tokens.
+template <std::size_t kTokens, bool kZeroPoint>
+struct Direct : Direct<kTokens - 1, kZeroPoint> {
+  constexpr Direct() { this->of[kTokens - 1] = multiply_direct<kTokens, kZeroPoint>; }
+};
+template <bool kZeroPoint>
+struct Direct<0, kZeroPoint> {
+  MultiplyDirectFn of[kDirectTile] = {};
+};
+
+template <bool kZeroPoint>
+void multiply_few(const IntegerGemmArgs& args) {
+  static constexpr Direct<kDirectTile, kZeroPoint> kDirect;
+  const std::size_t tiles = ceil_div(args.x.rows, kDirectTile);
+  for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < tiles; ++i) {
+      const std::size_t count = (args.x.rows - done) / (tiles - i);
+      kDirect.of[count - 1](args, block, done);
+      done += count;
+    }
+  }
+}
+
+void w4a8_gemm_body(const IntegerGemmArgs& args) {
+  if (args.x.rows == 0) return;
+  if (args.x.rows > kDirectTokens) return multiply_unpacked(args);
+  if (args.x.zero_points != nullptr) return multiply_few<true>(args);
+  return multiply_few<false>(args);
+}
+
+}  // namespace
+}  // namespace fptq::kernels

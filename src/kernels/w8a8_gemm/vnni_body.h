@@ -1,0 +1,96 @@
+// The W8A8 product with VNNI, written once over Lanes: biased weight bytes are the unsigned operand
+// as they are stored. Included by each variant after its lanes_<isa>.h.
+
+#pragma once
+
+#include "kernels/integer_gemm/tile_vnni.h"
+#include "kernels/w8a8_gemm/contract.h"
+
+namespace fptq::kernels {
+namespace {
+
+// Slabs of a panel: 2048 inputs, 64 KiB of two blocks.
+constexpr std::size_t kPanelSlabs = 64;
+constexpr std::size_t kBlockRegisters = kBlockRows / Lanes::kCount;
+
+struct Scratch {
+  alignas(64) std::int32_t zeros[kPanelSlabs * kTileRows];
+  alignas(64) std::int32_t weight_sums[kPanelSlabs * kTileRows];
+  alignas(64) float scales[kPanelSlabs * kTileRows];
+  alignas(64) std::int32_t start[kTokenBlock * kPanelSlabs];
+  alignas(64) std::int32_t carry[kTokenBlock * kTileRows];
+};
+
+// Scales, zero points and, where activations have zero points, sums of the b-th block of a panel.
+void prepare_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
+                   bool zero_point, Scratch& scratch) {
+  const std::size_t groups = ceil_div(w.cols, w.group_width);
+  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes8;
+  std::size_t slabs_left = k.slabs;
+  for (std::size_t g = 0; g < k.groups; ++g) {
+    const std::size_t at = (block * groups + k.group_begin + g) * kBlockRows;
+    const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
+    slabs_left -= slabs;
+    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+      const std::size_t channel = r * Lanes::kCount;
+      const std::size_t slot = g * kTileRows + b * kBlockRows + channel;
+      store_floats(scratch.scales + slot, load_scales(w.scales, w.scale_type, at + channel));
+      Lanes zeros = broadcast_lanes(kBias8);
+      if (w.zeros != nullptr) zeros = widen_bytes(w.zeros + at + channel);
+      store_lanes(scratch.zeros + slot, zeros);
+      if (!zero_point) continue;
+      Lanes sum = zero_lanes();
+      for (std::size_t quad = 0; quad < slabs * (kSlabCols / 4); ++quad) {
+        sum =
+            dot_bytes(sum, load_lanes(codes + quad * kQuadBytes + channel * 4), broadcast_bytes(1));
+      }
+      const Lanes inputs = broadcast_lanes(static_cast<std::int32_t>(slabs * kSlabCols));
+      store_lanes(scratch.weight_sums + slot, sum - zeros * inputs);
+    }
+    codes += slabs * kSlabBytes8;
+  }
+}
+
+void w8a8_gemm_body(const IntegerGemmArgs& args) {
+  Scratch scratch;
+  const PackedWeights& w = args.w;
+  const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
+  const std::size_t block_bytes = k_blocks.slabs() * kSlabBytes8;
+  for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
+    const std::size_t rest = args.x.rows - token;
+    const std::size_t tokens = rest < kTokenBlock ? rest : kTokenBlock;
+    std::size_t started = k_blocks.slabs();  // where the slabs that scratch.start is for begin
+    k_blocks.for_each_panel(
+        args.block_begin, args.block_end, kTileBlocks, [&](std::size_t block, const KBlock& k) {
+          const std::size_t channels = channels_from(w, block, args.block_end);
+          const std::size_t blocks = ceil_div(channels, kBlockRows);
+          for (std::size_t b = 0; b < blocks; ++b) {
+            prepare_block(w, block + b, k, b, args.x.zero_points != nullptr, scratch);
+          }
+          const Panel panel{
+              .weights = w.codes + block * block_bytes + k.slab_begin * kSlabBytes8,
+              // A block that does not exist is multiplied as the one before it, for nothing.
+              .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2
+                               : blocks == 1    ? 0
+                                                : block_bytes,
+              .zeros = w.zeros == nullptr ? nullptr : scratch.zeros,
+              .weight_sums = scratch.weight_sums,
+              .scales = scratch.scales,
+              .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+              .channels = channels,
+              .k = k,
+              .first = k.group_begin == 0,
+              .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+          if (started != k.slab_begin) {
+            negative_sums(args.x, token, tokens, k_blocks.slabs(), k,
+                          w.zeros == nullptr ? kBias8 : 1, scratch.start);
+            started = k.slab_begin;
+          }
+          multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
+                         scratch.carry);
+        });
+  }
+}
+
+}  // namespace
+}  // namespace fptq::kernels
