@@ -1,4 +1,4 @@
-// The float loops of the roofline probe, written once over Vec; the integer ones are per ISA.
+// The loops of the roofline probe: the float ones over Vec, the integer one over an instruction.
 
 #pragma once
 
@@ -10,6 +10,21 @@ namespace {
 
 // Independent sums: more than the latency of an instruction times those issued per cycle.
 inline constexpr std::size_t kProbeSums = 12;
+
+// multiply_add(sum), `rounds` times for each sum, a vector of integers. It has to hide an
+// operand from the compiler, which would otherwise see that all sums are the same and keep one.
+// Only the lowest 32 bits of the total are the result: the width of the lanes that + adds is no
+// matter.
+template <typename Sum, typename MultiplyAdd>
+std::int32_t probe_sums(std::uint64_t rounds, const MultiplyAdd& multiply_add) {
+  Sum sum[kProbeSums] = {};
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    for (Sum& s : sum) s = multiply_add(s);
+  }
+  Sum total = {};
+  for (const Sum& s : sum) total += s;
+  return static_cast<std::int32_t>(total[0]);
+}
 
 inline constexpr std::uint64_t kProbeF32Operations = kProbeSums * Vec::kLanes * 2;
 
