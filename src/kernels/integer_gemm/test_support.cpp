@@ -179,14 +179,22 @@ void expect_same_bits_around_block_edges(int num_bits, IntegerGemmFn gemm,
 
 void expect_same_bits_for_every_batch_size(int num_bits, IntegerGemmFn gemm,
                                            IntegerGemmFn reference) {
-  std::vector<std::size_t> batch_sizes = {64, 130, 300};
-  for (std::size_t m = 1; m <= 18; ++m) batch_sizes.push_back(m);
+  // Around the tokens that share a panel of weights, too.
+  std::vector<std::size_t> batch_sizes = {64, 95, 97, 130, 300};
+  for (std::size_t m = 1; m <= 20; ++m) batch_sizes.push_back(m);
   for (const std::size_t m : batch_sizes) {
     for (const std::size_t width : {32u, 64u, 172u}) {
       for (const std::size_t n : {16u, 49u}) {
-        expect_equal({.num_bits = num_bits, .m = m, .n = n, .k = 172, .group_width = width}, gemm,
-                     reference);
-        if (::testing::Test::HasFatalFailure()) return;
+        for (const bool symmetric_activations : {false, true}) {
+          expect_equal({.num_bits = num_bits,
+                        .m = m,
+                        .n = n,
+                        .k = 172,
+                        .group_width = width,
+                        .symmetric_activations = symmetric_activations},
+                       gemm, reference);
+          if (::testing::Test::HasFatalFailure()) return;
+        }
       }
     }
   }
@@ -196,7 +204,7 @@ void expect_same_bits_for_every_scheme(int num_bits, IntegerGemmFn gemm, Integer
   for (const bool symmetric_weights : {false, true}) {
     for (const bool symmetric_activations : {false, true}) {
       for (const ElementType type : {ElementType::kF32, ElementType::kF16, ElementType::kBF16}) {
-        for (const std::size_t m : {1u, 2u, 3u, 4u, 13u}) {
+        for (const std::size_t m : {1u, 2u, 3u, 4u, 7u, 13u}) {
           for (const std::size_t width : group_widths(1188)) {
             expect_equal({.num_bits = num_bits,
                           .m = m,
@@ -218,7 +226,7 @@ void expect_same_bits_for_every_scheme(int num_bits, IntegerGemmFn gemm, Integer
 void expect_same_bits_at_the_extremes(int num_bits, IntegerGemmFn gemm, IntegerGemmFn reference) {
   for (const bool symmetric_weights : {false, true}) {
     for (const bool symmetric_activations : {false, true}) {
-      for (const std::size_t m : {1u, 3u, 8u}) {
+      for (const std::size_t m : {1u, 3u, 8u, 14u}) {
         for (const std::size_t width : group_widths(2112)) {
           expect_equal({.num_bits = num_bits,
                         .m = m,
