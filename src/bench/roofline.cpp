@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
 
+#include "base/aligned_memory.h"
 #include "kernels/roofline_probe/dispatch.h"
 
 namespace fptq::bench {
@@ -61,14 +61,15 @@ double arithmetic_rate(ThreadPool& pool, double seconds, std::uint64_t operation
 Result<MachineLimits> measure_limits(ThreadPool& pool, Isa isa, double seconds) {
   const kernels::RooflineProbe& probe =
       *select_variant(kernels::roofline_probe_variants(), isa).run;
-  const std::unique_ptr<float[]> buffer(new (std::nothrow) float[kBufferFloats]);
-  if (buffer == nullptr) {
+  const std::shared_ptr<std::byte> bytes = allocate_zeroed(kBufferFloats * sizeof(float));
+  if (bytes == nullptr) {
     return Error{Error::Kind::kLimit,
                  "measuring memory speed: expected 256 MiB of free memory, got none"};
   }
+  auto* buffer = reinterpret_cast<float*>(bytes.get());
   // Each page is first touched by a thread that reads, so that it lies near a reader.
   pool.parallel_for(kBufferFloats, kReadFloats, [&](std::size_t begin, std::size_t end) {
-    std::memset(buffer.get() + begin, 0, (end - begin) * sizeof(float));
+    std::memset(buffer + begin, 0, (end - begin) * sizeof(float));
   });
 
   // A sink that other threads might read keeps the probes' results, hence their work.
@@ -88,7 +89,7 @@ Result<MachineLimits> measure_limits(ThreadPool& pool, Isa isa, double seconds) 
   do {
     const Clock::time_point begin = Clock::now();
     pool.parallel_for(kBufferFloats, kReadFloats, [&](std::size_t first, std::size_t last) {
-      float_sink.store(probe.read(buffer.get() + first, last - first), std::memory_order_relaxed);
+      float_sink.store(probe.read(buffer + first, last - first), std::memory_order_relaxed);
     });
     shortest = std::min(shortest, seconds_since(begin));
   } while (seconds_since(start) < seconds / 2);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/aligned_memory.h"
 #include "base/check.h"
 
 namespace fptq {
@@ -30,15 +31,10 @@ std::string shape_text(const Shape& shape) {
 
 Result<std::shared_ptr<std::byte>> allocate_aligned(std::size_t size_bytes) {
   if (size_bytes == 0) return std::shared_ptr<std::byte>();
-  const std::size_t rounded = (size_bytes + 63) / 64 * 64;
-  void* data = rounded < size_bytes ? nullptr : std::aligned_alloc(64, rounded);
-  if (data == nullptr) {
-    return Error{Error::Kind::kLimit,
-                 "out of memory: " + std::to_string(size_bytes) + " bytes were needed at once"};
-  }
-  std::memset(data, 0, rounded);
-  return std::shared_ptr<std::byte>(static_cast<std::byte*>(data),
-                                    [](std::byte* bytes) { std::free(bytes); });
+  std::shared_ptr<std::byte> data = allocate_zeroed(size_bytes);
+  if (data != nullptr) return data;
+  return Error{Error::Kind::kLimit,
+               "out of memory: " + std::to_string(size_bytes) + " bytes were needed at once"};
 }
 
 Tensor::Tensor(DType dtype, Shape shape, std::span<const std::byte> bytes,

@@ -1,0 +1,70 @@
+#include "base/aligned_memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace fptq {
+namespace {
+
+constexpr std::size_t kLineBytes = 64;
+
+// The address sanitizer sees what lies outside an allocation, not what lies outside a mapping.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kMayMap = false;
+#else
+constexpr bool kMayMap = true;
+#endif
+
+bool is_mapped(std::size_t size_bytes) {
+  return kMayMap && size_bytes >= kHugePageBytes;
+}
+
+}  // namespace
+
+std::byte* map_zeroed(std::size_t size_bytes) {
+  if (!is_mapped(size_bytes)) {
+    const std::size_t rounded = (size_bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+    if (rounded < size_bytes) return nullptr;
+    void* bytes = std::aligned_alloc(kLineBytes, rounded);
+    if (bytes != nullptr) std::memset(bytes, 0, rounded);
+    return static_cast<std::byte*>(bytes);
+  }
+  // A mapping that is larger by a huge page contains one that starts on a huge page.
+  std::size_t mapped_bytes = 0;
+  if (__builtin_add_overflow(size_bytes, kHugePageBytes, &mapped_bytes)) return nullptr;
+  void* mapping = ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) return nullptr;
+  auto* bytes = static_cast<std::byte*>(mapping);
+  const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(bytes) % kHugePageBytes;
+  const std::size_t skipped = misaligned == 0 ? 0 : kHugePageBytes - misaligned;
+  const std::size_t page_bytes = 4096;
+  const std::size_t kept = (size_bytes + page_bytes - 1) / page_bytes * page_bytes;
+  if (skipped > 0) ::munmap(bytes, skipped);
+  if (skipped + kept < mapped_bytes) {
+    ::munmap(bytes + skipped + kept, mapped_bytes - skipped - kept);
+  }
+  ::madvise(bytes + skipped, kept, MADV_HUGEPAGE);
+  return bytes + skipped;
+}
+
+void unmap_zeroed(std::byte* bytes, std::size_t size_bytes) {
+  if (bytes == nullptr) return;
+  if (is_mapped(size_bytes)) {
+    ::munmap(bytes, size_bytes);
+  } else {
+    std::free(bytes);
+  }
+}
+
+std::shared_ptr<std::byte> allocate_zeroed(std::size_t size_bytes) {
+  if (size_bytes == 0) return nullptr;
+  std::byte* bytes = map_zeroed(size_bytes);
+  if (bytes == nullptr) return nullptr;
+  return {bytes, [size_bytes](std::byte* p) { unmap_zeroed(p, size_bytes); }};
+}
+
+}  // namespace fptq
