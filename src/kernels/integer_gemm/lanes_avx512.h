@@ -33,8 +33,10 @@ constexpr std::size_t kTileTokens = 12;
 // Where groups are short: 7 x 2 sums and 7 x 2 results.
 constexpr std::size_t kOneSlabTokens = 7;
 constexpr bool kOneSlabResident = true;
-// Tokens that multiply nibbles directly at a time: 2 sums and an input sum each.
+// Tokens that multiply nibbles directly at a time, and registers of channels times tokens then:
+// each has 2 sums.
 constexpr std::size_t kDirectTile = 4;
+constexpr std::size_t kDirectRegisters = 8;
 
 inline Lanes zero_lanes() {
   return {_mm512_setzero_si512()};

@@ -27,8 +27,10 @@ constexpr std::size_t kTileTokens = 6;
 // Where groups are short: results would not fit as well.
 constexpr std::size_t kOneSlabTokens = 6;
 constexpr bool kOneSlabResident = false;
-// Tokens that multiply nibbles directly at a time: 4 sums each.
+// Tokens that multiply nibbles directly at a time, and registers of channels times tokens then:
+// each has 2 sums.
 constexpr std::size_t kDirectTile = 2;
+constexpr std::size_t kDirectRegisters = 4;
 
 inline Lanes zero_lanes() {
   return {_mm256_setzero_si256()};

@@ -20,7 +20,7 @@ constexpr std::int32_t kPanelOffset = 15;
 // Up to so many tokens the nibbles are multiplied as they are stored.
 constexpr std::size_t kDirectTokens = 3 * kDirectTile;
 // Bytes ahead that the direct path asks for: the arithmetic keeps loads from running ahead.
-constexpr std::size_t kPrefetchBytes = 4096;
+constexpr std::size_t kPrefetchBytes = 2048;
 
 // The zero points of a group's channels in register r of a block, biased by 8.
 inline Lanes load_zeros(const PackedWeights& w, std::size_t at, std::size_t r) {
@@ -128,37 +128,40 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
   }
 }
 
-// kTokens tokens against one block, the nibbles multiplied as they are stored. The high nibbles
-// stay where they are, which makes their sum 16 times too large: u <= 240 still fits the
-// unsigned operand, and the sum is shifted back once per group, exactly.
-template <std::size_t kTokens, bool kZeroPoint>
-void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t token) {
+// kTokens tokens against kBlocks blocks that lie `step` apart, the nibbles multiplied as they are
+// stored. The high nibbles stay where they are, which makes their sum 16 times too large: u <= 240
+// still fits the unsigned operand, and the sum is shifted back once per group, exactly.
+template <std::size_t kTokens, std::size_t kBlocks, bool kZeroPoint>
+void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t step,
+                     std::size_t token) {
   const PackedWeights& w = args.w;
   const std::size_t slabs_of_row = slab_count(w.cols);
   const std::size_t group_slabs = KBlocks(w.cols, w.group_width, slabs_of_row).at(0).group_slabs;
   const std::size_t groups = ceil_div(w.cols, w.group_width);
+  // Register r holds channels of the block number r / kBlockRegisters of them.
+  constexpr std::size_t kRegisters = kBlocks * kBlockRegisters;
   const Lanes low_nibbles = broadcast_bytes(0x0F);
   const Lanes high_nibbles = broadcast_bytes(0xF0);
   const Lanes ones = broadcast_bytes(1);
+  const std::size_t step_bytes = step * slabs_of_row * kSlabBytes4;
   const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
   const std::int8_t* x = args.x.codes + token * args.x.stride;
   const std::int16_t* pairs = args.x.pair_sums + token * slabs_of_row * 2;
-  FloatLanes y[kTokens][kBlockRegisters];
+  FloatLanes y[kTokens][kRegisters];
   for (auto& row : y) {
     for (FloatLanes& lanes : row) lanes = zero_floats();
   }
   std::size_t slabs_left = slabs_of_row;
   for (std::size_t g = 0; g < groups; ++g) {
-    const std::size_t at = block * groups + g;
     const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
     slabs_left -= slabs;
-    Lanes low_sum[kTokens][kBlockRegisters];
-    Lanes high_sum[kTokens][kBlockRegisters];
+    Lanes low_sum[kTokens][kRegisters];
+    Lanes high_sum[kTokens][kRegisters];
     Lanes x_sum[kTokens];
-    Lanes low_weights[kBlockRegisters];
-    Lanes high_weights[kBlockRegisters];
-#pragma GCC unroll 2
-    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+    Lanes low_weights[kRegisters];
+    Lanes high_weights[kRegisters];
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRegisters; ++r) {
       low_weights[r] = high_weights[r] = zero_lanes();
 #pragma GCC unroll 4
       for (std::size_t t = 0; t < kTokens; ++t) low_sum[t][r] = high_sum[t][r] = zero_lanes();
@@ -174,11 +177,14 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
       }
 #pragma GCC unroll 4
       for (std::size_t j = 0; j < 4; ++j) {
-        _mm_prefetch(reinterpret_cast<const char*>(codes + j * kQuadBytes + kPrefetchBytes),
-                     _MM_HINT_T0);
-#pragma GCC unroll 2
-        for (std::size_t r = 0; r < kBlockRegisters; ++r) {
-          const Lanes packed = load_lanes(codes + j * kQuadBytes + r * Lanes::kCount * 4);
+#pragma GCC unroll 4
+        for (std::size_t r = 0; r < kRegisters; ++r) {
+          const std::uint8_t* from = codes + r / kBlockRegisters * step_bytes + j * kQuadBytes +
+                                     r % kBlockRegisters * Lanes::kCount * 4;
+          if (r % kBlockRegisters == 0) {
+            _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
+          }
+          const Lanes packed = load_lanes(from);
           const Lanes low = packed & low_nibbles;
           const Lanes high = packed & high_nibbles;
 #pragma GCC unroll 4
@@ -198,11 +204,17 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
       pairs += 2;
     }
     const Lanes inputs = broadcast_lanes(static_cast<std::int32_t>(slabs * kSlabCols));
-#pragma GCC unroll 2
-    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
-      const Lanes zeros = load_zeros(w, at, r);
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kRegisters; ++r) {
+      const std::size_t at = (block + r / kBlockRegisters * step) * groups + g;
+      const std::size_t part = r % kBlockRegisters;
+      if (part == 0) {
+        const auto* next = static_cast<const std::uint8_t*>(w.scales) + (at * kBlockRows * 2 + 512);
+        _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+      }
+      const Lanes zeros = load_zeros(w, at, part);
       const FloatLanes scale =
-          load_scales(w.scales, w.scale_type, at * kBlockRows + r * Lanes::kCount);
+          load_scales(w.scales, w.scale_type, at * kBlockRows + part * Lanes::kCount);
       // sum of code - zero, for activations with a zero point
       const Lanes weight_sum =
           low_weights[r] + shift_right_signed<4>(high_weights[r]) - zeros * inputs;
@@ -216,44 +228,73 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
       }
     }
   }
-  const std::size_t rest = w.rows - block * kBlockRows;
-  const std::size_t channels = rest < kBlockRows ? rest : kBlockRows;
-  for (std::size_t t = 0; t < kTokens; ++t) {
-    float row[kBlockRows];
-    for (std::size_t r = 0; r < kBlockRegisters; ++r) {
-      store_floats(row + r * Lanes::kCount, y[t][r] * broadcast_float(args.x.scales[token + t]));
-    }
-    float* out = args.y + (token + t) * args.y_stride + block * kBlockRows;
-    for (std::size_t c = 0; c < channels; ++c) {
-      out[c] = args.bias == nullptr ? row[c] : row[c] + args.bias[block * kBlockRows + c];
+  for (std::size_t b = 0; b < kBlocks; ++b) {
+    const std::size_t channel = (block + b * step) * kBlockRows;
+    const std::size_t rest = w.rows - channel;
+    const std::size_t channels = rest < kBlockRows ? rest : kBlockRows;
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      float row[kBlockRows];
+      for (std::size_t r = 0; r < kBlockRegisters; ++r) {
+        store_floats(row + r * Lanes::kCount,
+                     y[t][b * kBlockRegisters + r] * broadcast_float(args.x.scales[token + t]));
+      }
+      float* out = args.y + (token + t) * args.y_stride + channel;
+      for (std::size_t c = 0; c < channels; ++c) {
+        out[c] = args.bias == nullptr ? row[c] : row[c] + args.bias[channel + c];
+      }
     }
   }
 }
 
-using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block,
+using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block, std::size_t step,
                                   std::size_t token);
 
-// kDirect<kDirectTile, kZeroPoint>.of[n - 1] multiplies n tokens.
-template <std::size_t kTokens, bool kZeroPoint>
-struct Direct : Direct<kTokens - 1, kZeroPoint> {
-  constexpr Direct() { this->of[kTokens - 1] = multiply_direct<kTokens, kZeroPoint>; }
+// The same, block after block where the sums of all would not fit the registers.
+template <std::size_t kTokens, std::size_t kBlocks, bool kZeroPoint>
+void multiply_direct_that_fits(const IntegerGemmArgs& args, std::size_t block, std::size_t step,
+                               std::size_t token) {
+  if constexpr (kTokens * kBlocks * kBlockRegisters <= kDirectRegisters) {
+    multiply_direct<kTokens, kBlocks, kZeroPoint>(args, block, step, token);
+  } else {
+    for (std::size_t b = 0; b < kBlocks; ++b) {
+      multiply_direct<kTokens, 1, kZeroPoint>(args, block + b * step, 0, token);
+    }
+  }
+}
+
+// kDirect<kDirectTile, kBlocks, kZeroPoint>.of[n - 1] multiplies n tokens.
+template <std::size_t kTokens, std::size_t kBlocks, bool kZeroPoint>
+struct Direct : Direct<kTokens - 1, kBlocks, kZeroPoint> {
+  constexpr Direct() {
+    this->of[kTokens - 1] = multiply_direct_that_fits<kTokens, kBlocks, kZeroPoint>;
+  }
 };
-template <bool kZeroPoint>
-struct Direct<0, kZeroPoint> {
+template <std::size_t kBlocks, bool kZeroPoint>
+struct Direct<0, kBlocks, kZeroPoint> {
   MultiplyDirectFn of[kDirectTile] = {};
 };
 
+template <std::size_t kBlocks, bool kZeroPoint>
+void multiply_blocks(const IntegerGemmArgs& args, std::size_t block, std::size_t step) {
+  static constexpr Direct<kDirectTile, kBlocks, kZeroPoint> kDirect;
+  const std::size_t tiles = ceil_div(args.x.rows, kDirectTile);
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < tiles; ++i) {
+    const std::size_t count = (args.x.rows - done) / (tiles - i);
+    kDirect.of[count - 1](args, block, step, done);
+    done += count;
+  }
+}
+
 template <bool kZeroPoint>
 void multiply_few(const IntegerGemmArgs& args) {
-  static constexpr Direct<kDirectTile, kZeroPoint> kDirect;
-  const std::size_t tiles = ceil_div(args.x.rows, kDirectTile);
-  for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
-    std::size_t done = 0;
-    for (std::size_t i = 0; i < tiles; ++i) {
-      const std::size_t count = (args.x.rows - done) / (tiles - i);
-      kDirect.of[count - 1](args, block, done);
-      done += count;
-    }
+  // The first half of the blocks beside the second: each is one stream from its begin to its end.
+  const std::size_t half = (args.block_end - args.block_begin) / 2;
+  for (std::size_t i = 0; i < half; ++i) {
+    multiply_blocks<2, kZeroPoint>(args, args.block_begin + i, half);
+  }
+  if (args.block_begin + 2 * half < args.block_end) {
+    multiply_blocks<1, kZeroPoint>(args, args.block_begin + 2 * half, 0);
   }
 }
 
