@@ -11,7 +11,7 @@ namespace fptq::kernels {
 namespace {
 
 // Tokens that share one unpacked panel.
-constexpr std::size_t kTokenBlock = 96;
+constexpr std::size_t kTokenBlock = 252;
 
 // One block of channels and one block of slabs.
 struct Panel {

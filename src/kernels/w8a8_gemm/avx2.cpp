@@ -130,9 +130,11 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
         for (std::size_t t = 0; t < kTokens; ++t) {
           const __m256i product0 = _mm256_madd_epi16(even, broadcast_dword(&x.even[t][quad * 2]));
           const __m256i product1 = _mm256_madd_epi16(odd, broadcast_dword(&x.odd[t][quad * 2]));
-          sums[t][half] = _mm256_add_epi32(sums[t][half], product0);
-          sums[t][half] = _mm256_add_epi32(sums[t][half], product1);
+          sums[t][half] = _mm256_add_epi32(sums[t][half], _mm256_add_epi32(product0, product1));
+          keep_in_order(sums[t][half]);
         }
+        // Kept for the other half, the broadcasts would push sums out of the registers.
+        forget_registers();
       }
       w += kQuadBytes;
     }
@@ -155,31 +157,30 @@ void w8a8_gemm_avx2(const IntegerGemmArgs& args) {
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
   const bool zero_point = args.x.zero_points != nullptr;
   for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
-    const std::size_t tokens =
-        args.x.rows - token < kTokenBlock ? args.x.rows - token : kTokenBlock;
-    for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
-      Panel panel{.weights = nullptr,
-                  .zeros = scratch.zeros,
-                  .weight_sums = scratch.weight_sums,
-                  .scales = scratch.scales,
-                  .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-                  .channels = channels_of(w, block),
-                  .k = {},
-                  .first = true,
-                  .last = false};
-      for (std::size_t slab = 0; slab < k_blocks.slabs(); slab += panel.k.slabs) {
-        panel.k = k_blocks.at(slab);
-        panel.last = slab + panel.k.slabs == k_blocks.slabs();
-        panel.weights = w.codes + (block * k_blocks.slabs() + slab) * kSlabBytes8;
-        prepare_block(w, block, panel.k, zero_point, scratch);
-        negative_sums(args.x, token, tokens, k_blocks.slabs(), panel.k, scratch.start);
-        for_each_tile(
-            args, kTileTokens, panel.k, block, token, tokens, scratch.start, panel.k.groups,
-            scratch.carry,
-            [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
-        if (!panel.k.unfinished) panel.first = false;
-      }
-    }
+    const std::size_t rest = args.x.rows - token;
+    const std::size_t tokens = rest < kTokenBlock ? rest : kTokenBlock;
+    std::size_t started = k_blocks.slabs();  // where the slabs that scratch.start is for begin
+    k_blocks.for_each_panel(
+        args.block_begin, args.block_end, 1, [&](std::size_t block, const KBlock& k) {
+          const Panel panel{
+              .weights = w.codes + (block * k_blocks.slabs() + k.slab_begin) * kSlabBytes8,
+              .zeros = scratch.zeros,
+              .weight_sums = scratch.weight_sums,
+              .scales = scratch.scales,
+              .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+              .channels = channels_of(w, block),
+              .k = k,
+              .first = k.group_begin == 0,
+              .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+          prepare_block(w, block, k, zero_point, scratch);
+          if (started != k.slab_begin) {
+            negative_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
+            started = k.slab_begin;
+          }
+          for_each_tile(
+              args, kTileTokens, k, block, token, tokens, scratch.start, k.groups, scratch.carry,
+              [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
+        });
   }
 }
 
