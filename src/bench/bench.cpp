@@ -22,6 +22,13 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+std::vector<model::Profile::Entry> longest_first(const model::Profile& profile) {
+  std::vector<model::Profile::Entry> entries = profile.entries();
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  return entries;
+}
+
 // Multiplications and additions per token in the linears of all blocks.
 double block_operations(const model::LlamaConfig& c) {
   const auto d = static_cast<double>(c.hidden_size);
@@ -58,7 +65,9 @@ class Bench {
     const std::vector<std::int32_t> ids = random_ids(tokens);
     std::vector<float> logits(model_.config().vocab_size);
     std::vector<double> speeds;
+    model::Profile profile;
     for (std::size_t run = 0; run <= options_.repeats; ++run) {
+      if (run == 1 && options_.profile) model_.set_profile(&profile);
       cache.truncate(0);
       const model::SequenceInput input = {ids, &cache, model::LogitsWanted::kLast, 0};
       const Clock::time_point start = Clock::now();
@@ -67,7 +76,8 @@ class Bench {
       if (run > 0) speeds.push_back(static_cast<double>(tokens) / seconds);
       FPTQ_TRY_VOID(report("prefill"));
     }
-    PrefillSpeed speed{tokens, spread_of(speeds), 0.0, std::nullopt};
+    model_.set_profile(nullptr);
+    PrefillSpeed speed{tokens, spread_of(speeds), 0.0, std::nullopt, longest_first(profile)};
     const double operations = block_operations(model_.config()) * static_cast<double>(tokens) +
                               classifier_operations(model_.config());
     speed.gops = operations * speed.tok_s.median / static_cast<double>(tokens) * 1e-9;
@@ -85,7 +95,9 @@ class Bench {
       caches.push_back(std::move(cache));
     }
     std::vector<double> speeds;
+    model::Profile profile;
     for (std::size_t run = 0; run <= options_.repeats; ++run) {
+      if (run == 1 && options_.profile) model_.set_profile(&profile);
       for (model::KvCache& cache : caches) cache.truncate(depth);
       FPTQ_TRY(const double seconds, decode_once(caches));
       if (run > 0) {
@@ -93,7 +105,8 @@ class Bench {
       }
       FPTQ_TRY_VOID(report("decode"));
     }
-    DecodeSpeed speed{depth, batch, spread_of(speeds), 0.0, 0.0};
+    model_.set_profile(nullptr);
+    DecodeSpeed speed{depth, batch, spread_of(speeds), 0.0, 0.0, longest_first(profile)};
     const double steps_per_second = speed.tok_s.median / static_cast<double>(batch);
     speed.gb_s = bytes_per_step(caches, depth) * steps_per_second * 1e-9;
     speed.fraction_of_dram = speed.gb_s / limits.dram_read_gb_s;
@@ -190,6 +203,20 @@ Json spread_json(Json json, const Spread& spread) {
   return json;
 }
 
+void add_profile(const std::vector<model::Profile::Entry>& profile, Json& entry) {
+  if (profile.empty()) return;
+  double total = 0.0;
+  for (const model::Profile::Entry& operation : profile) total += operation.seconds;
+  Json list = Json::array();
+  for (const model::Profile::Entry& operation : profile) {
+    list.push_back({{"operation", operation.operation},
+                    {"seconds", operation.seconds},
+                    {"fraction", operation.seconds / total},
+                    {"calls", operation.calls}});
+  }
+  entry["profile"] = std::move(list);
+}
+
 }  // namespace
 
 Spread spread_of(std::vector<double> values) {
@@ -242,6 +269,7 @@ Json to_json(const BenchResult& result) {
     entry["gops"] = speed.gops;
     entry["fraction_of_int8_peak"] =
         speed.fraction_of_int8_peak ? Json(*speed.fraction_of_int8_peak) : Json(nullptr);
+    add_profile(speed.profile, entry);
     prefill.push_back(std::move(entry));
   }
   Json decode = Json::array();
@@ -249,6 +277,7 @@ Json to_json(const BenchResult& result) {
     Json entry = spread_json({{"depth", speed.depth}, {"batch", speed.batch}}, speed.tok_s);
     entry["gb_s"] = speed.gb_s;
     entry["fraction_of_dram"] = speed.fraction_of_dram;
+    add_profile(speed.profile, entry);
     decode.push_back(std::move(entry));
   }
   Json receipt = Json::array();

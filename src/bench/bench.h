@@ -26,6 +26,7 @@ struct BenchOptions {
   std::vector<std::size_t> batches = {1};          // sequences that decode together
   std::size_t repeats = 5;                         // timed runs of each, after one that is not
   model::KvType kv = model::KvType::kF32;
+  bool profile = false;                 // whether to say where the time goes
   std::uint64_t seed = 0;               // of the token ids
   std::optional<MachineLimits> limits;  // where they are known already; empty: measured first
 };
@@ -44,6 +45,8 @@ struct PrefillSpeed {
   double gops;
   // gops / MachineLimits::int8_gops where every decoder linear ran in integers.
   std::optional<double> fraction_of_int8_peak;
+  // Of all timed runs, longest first; empty unless BenchOptions::profile.
+  std::vector<model::Profile::Entry> profile;
 };
 
 struct DecodeSpeed {
@@ -54,6 +57,7 @@ struct DecodeSpeed {
   // (of a separate embedding only the rows looked up) and the caches.
   double gb_s;
   double fraction_of_dram;  // gb_s / MachineLimits::dram_read_gb_s; above 1 caches helped
+  std::vector<model::Profile::Entry> profile;  // as of PrefillSpeed
 };
 
 struct BenchResult {

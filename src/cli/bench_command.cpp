@@ -80,6 +80,16 @@ void print_receipt(std::span<const model::ReceiptEntry> receipt, Console& consol
   }
 }
 
+void print_profile(const std::vector<model::Profile::Entry>& profile, Console& console) {
+  double total = 0.0;
+  for (const model::Profile::Entry& entry : profile) total += entry.seconds;
+  for (const model::Profile::Entry& entry : profile) {
+    console.print(fmt::format("  {:12} {:5.1f} %  {:10.1f} us in each of {} calls\n",
+                              entry.operation, 100 * entry.seconds / total,
+                              1e6 * entry.seconds / static_cast<double>(entry.calls), entry.calls));
+  }
+}
+
 void print_result(const bench::BenchResult& result, Console& console) {
   console.print(fmt::format(
       "{}, {}, {} threads: DRAM read {:.1f} GB/s, int8 {:.0f} GOPS, float32 {:.0f} GFLOPS\n",
@@ -93,6 +103,7 @@ void print_result(const bench::BenchResult& result, Console& console) {
     console.print(speed.fraction_of_int8_peak ? fmt::format("  {:.0f} % of the int8 limit\n",
                                                             100 * *speed.fraction_of_int8_peak)
                                               : "\n");
+    print_profile(speed.profile, console);
   }
   for (const bench::DecodeSpeed& speed : result.decode) {
     console.print(
@@ -100,6 +111,7 @@ void print_result(const bench::BenchResult& result, Console& console) {
                     "  {:8.1f} GB/s  {:.0f} % of the DRAM limit\n",
                     speed.depth, speed.batch, speed.tok_s.median, speed.tok_s.min, speed.tok_s.max,
                     speed.gb_s, 100 * speed.fraction_of_dram));
+    print_profile(speed.profile, console);
   }
   print_receipt(result.receipt, console);
 }
@@ -156,6 +168,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_option("--weights", options->weights, "Scheme of the random weights")
       ->type_name("SCHEME")
       ->capture_default_str();
+  command->add_flag("--profile", options->bench.profile, "Say where the time goes");
   add_common_flags(*command, options->common);
   add_run_flags(*command, options->run);
   command->callback(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -101,9 +102,11 @@ struct LlamaModel::Impl {
   ops::Attention attention;
   ops::SiluMul silu_mul;
   ThreadPool* pool;
+  Isa isa;
   std::vector<std::string> warnings;
   Workspace work{};
   std::uint64_t embedding_calls = 0;
+  Profile* profile = nullptr;
 
   [[nodiscard]] KvCacheShape cache_shape() const {
     return {config.num_layers, config.num_kv_heads, config.head_dim};
@@ -113,11 +116,17 @@ struct LlamaModel::Impl {
   void prepare_pass(std::span<const SequenceInput> batch, std::span<const Slice> slices);
   void run_block(std::size_t layer, std::span<const SequenceInput> batch,
                  std::span<const Slice> slices, const Tap& tap);
+  void show_last_block(const Tap& tap) const;
   float* write_logits(std::span<const SequenceInput> batch, std::span<const Slice> slices,
                       float* logits, const Tap& tap);
 
-  void add_to_residual(std::size_t rows) {
-    for (std::size_t i = 0; i < rows * config.hidden_size; ++i) work.residual[i] += work.update[i];
+  // work.normed = norm(work.residual), the input of linears that quantize it on `grid`. With
+  // add_update, work.update is added to the residual stream first.
+  void norm_rows(const ops::RmsNorm& norm, std::size_t rows, bool add_update,
+                 const std::optional<kernels::ActivationGrid>& grid);
+  void forward(ops::Linear& linear, std::string_view name, std::vector<float>& y) {
+    const ProfileScope scope(profile, name);
+    linear.forward(work.input, y.data(), *pool);
   }
 };
 
@@ -175,7 +184,24 @@ void LlamaModel::Impl::prepare_pass(std::span<const SequenceInput> batch,
   }
 }
 
-// x += attention(norm(x)); x += mlp(norm(x)), for the residual stream x of the pass.
+void LlamaModel::Impl::norm_rows(const ops::RmsNorm& norm, std::size_t rows, bool add_update,
+                                 const std::optional<kernels::ActivationGrid>& grid) {
+  const ProfileScope scope(profile, "norm");
+  const std::size_t width = config.hidden_size;
+  work.input.assign(
+      work.normed.data(), rows, width, grid, isa, *pool, [&](std::size_t begin, std::size_t end) {
+        if (add_update) {
+          for (std::size_t i = begin * width; i < end * width; ++i) {
+            work.residual[i] += work.update[i];
+          }
+        }
+        norm.normalize(&work.residual[begin * width], end - begin, &work.normed[begin * width]);
+      });
+}
+
+// x += attention(norm(x)); x += mlp(norm(x)), for the residual stream x of the pass. What is to be
+// added to x lies in work.update and is added with the norm that reads it, the last by the next
+// block or the final norm.
 void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInput> batch,
                                  std::span<const Slice> slices, const Tap& tap) {
   BlockWeights& block = weights.blocks[layer];
@@ -186,15 +212,20 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
   };
 
   // Queries, keys and values.
-  block.attn_norm.forward(work.residual.data(), rows, work.normed.data(), *pool);
+  norm_rows(block.attn_norm, rows, layer > 0, block.q_proj.activation_grid());
+  if (layer > 0 && tap) {
+    tap("block" + std::to_string(layer - 1), work.residual.data(), rows, config.hidden_size);
+  }
   show(".attn_norm", work.normed);
-  work.input.assign(work.normed.data(), rows, config.hidden_size);
-  block.q_proj.forward(work.input, work.q.data(), *pool);
-  block.k_proj.forward(work.input, work.k.data(), *pool);
-  block.v_proj.forward(work.input, work.v.data(), *pool);
-  const ops::RopeTable table{work.cos, work.sin};
-  rope.apply(work.q.data(), config.num_heads, work.positions, table, *pool);
-  rope.apply(work.k.data(), config.num_kv_heads, work.positions, table, *pool);
+  forward(block.q_proj, "q_proj", work.q);
+  forward(block.k_proj, "k_proj", work.k);
+  forward(block.v_proj, "v_proj", work.v);
+  {
+    const ProfileScope scope(profile, "rope");
+    const ops::RopeTable table{work.cos, work.sin};
+    rope.apply(work.q.data(), config.num_heads, work.positions, table, *pool);
+    rope.apply(work.k.data(), config.num_kv_heads, work.positions, table, *pool);
+  }
 
   // Attention over what each sequence's cache holds, the pass's own tokens included.
   std::vector<ops::AttentionSequence> sequences;
@@ -205,27 +236,45 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
                          .first_position = cache.length() + slice.begin,
                          .kv = cache.impl().layer(layer)});
   }
-  attention.store(work.k.data(), work.v.data(), sequences, *pool);
-  attention.forward(work.q.data(), sequences, work.attended.data(), *pool);
+  {
+    const ProfileScope scope(profile, "store_kv");
+    attention.store(work.k.data(), work.v.data(), sequences, *pool);
+  }
+  {
+    const ProfileScope scope(profile, "attention");
+    attention.forward(work.q.data(), sequences, work.attended.data(), *pool);
+  }
   show(".o_proj.in", work.attended);
   work.input.assign(work.attended.data(), rows, config.q_width());
-  block.o_proj.forward(work.input, work.update.data(), *pool);
+  forward(block.o_proj, "o_proj", work.update);
   show(".attn", work.update);
-  add_to_residual(rows);
 
   // Gated feed-forward layer: down(silu(gate(x)) * up(x)).
-  block.mlp_norm.forward(work.residual.data(), rows, work.normed.data(), *pool);
+  norm_rows(block.mlp_norm, rows, true, block.gate_proj.activation_grid());
   show(".mlp_norm", work.normed);
-  work.input.assign(work.normed.data(), rows, config.hidden_size);
-  block.gate_proj.forward(work.input, work.gate.data(), *pool);
-  block.up_proj.forward(work.input, work.up.data(), *pool);
-  silu_mul.forward(work.gate.data(), work.up.data(), work.gate.size(), work.gate.data(), *pool);
+  forward(block.gate_proj, "gate_proj", work.gate);
+  forward(block.up_proj, "up_proj", work.up);
+  {
+    const ProfileScope scope(profile, "silu_mul");
+    const std::size_t width = config.intermediate_size;
+    work.input.assign(work.gate.data(), rows, width, block.down_proj.activation_grid(), isa, *pool,
+                      [&](std::size_t begin, std::size_t end) {
+                        float* gate = &work.gate[begin * width];
+                        silu_mul.forward(gate, &work.up[begin * width], (end - begin) * width,
+                                         gate);
+                      });
+  }
   show(".down_proj.in", work.gate);
-  work.input.assign(work.gate.data(), rows, config.intermediate_size);
-  block.down_proj.forward(work.input, work.update.data(), *pool);
+  forward(block.down_proj, "down_proj", work.update);
   show(".mlp", work.update);
-  add_to_residual(rows);
-  show("", work.residual);
+}
+
+// The residual stream after the last block, whose update only the wanted rows get otherwise.
+void LlamaModel::Impl::show_last_block(const Tap& tap) const {
+  std::vector<float> stream = work.residual;
+  for (std::size_t i = 0; i < stream.size(); ++i) stream[i] += work.update[i];
+  tap("block" + std::to_string(config.num_layers - 1), stream.data(), work.ids.size(),
+      config.hidden_size);
 }
 
 // Logits of the pass's wanted rows; returns where those of the next pass go.
@@ -242,14 +291,15 @@ float* LlamaModel::Impl::write_logits(std::span<const SequenceInput> batch,
       if (wanted != row) {
         std::memcpy(&work.residual[wanted * width], &work.residual[row * width],
                     width * sizeof(float));
+        std::memcpy(&work.update[wanted * width], &work.update[row * width], width * sizeof(float));
       }
       ++wanted;
     }
   }
   if (wanted == 0) return logits;
-  weights.final_norm.forward(work.residual.data(), wanted, work.normed.data(), *pool);
+  norm_rows(weights.final_norm, wanted, true, weights.classifier.activation_grid());
   if (tap) tap("final_norm", work.normed.data(), wanted, width);
-  work.input.assign(work.normed.data(), wanted, width);
+  const ProfileScope scope(profile, "classifier");
   weights.classifier.forward(work.input, logits, *pool);
   return logits + wanted * config.vocab_size;
 }
@@ -280,6 +330,7 @@ Result<LlamaModel> LlamaModel::load(std::shared_ptr<const io::Checkpoint> checkp
                                                 .attention = std::move(attention),
                                                 .silu_mul = ops::SiluMul(options.isa),
                                                 .pool = options.pool,
+                                                .isa = options.isa,
                                                 .warnings = std::move(warnings)}));
 }
 
@@ -304,8 +355,11 @@ Status LlamaModel::forward(std::span<const SequenceInput> batch, std::span<float
   FPTQ_TRY_VOID(model.check(batch, logits.size()));
   float* next_logits = logits.data();
   for (const std::vector<Slice>& slices : split_into_passes(batch)) {
-    model.prepare_pass(batch, slices);
-    model.weights.embedding.lookup(model.work.ids, model.work.residual.data());
+    {
+      const ProfileScope scope(model.profile, "embedding");
+      model.prepare_pass(batch, slices);
+      model.weights.embedding.lookup(model.work.ids, model.work.residual.data());
+    }
     ++model.embedding_calls;
     if (tap) {
       tap("embed", model.work.residual.data(), model.work.ids.size(), model.config.hidden_size);
@@ -313,10 +367,15 @@ Status LlamaModel::forward(std::span<const SequenceInput> batch, std::span<float
     for (std::size_t layer = 0; layer < model.config.num_layers; ++layer) {
       model.run_block(layer, batch, slices, tap);
     }
+    if (tap) model.show_last_block(tap);
     next_logits = model.write_logits(batch, slices, next_logits, tap);
   }
   for (const SequenceInput& input : batch) input.cache->impl().length += input.ids.size();
   return {};
+}
+
+void LlamaModel::set_profile(Profile* profile) {
+  impl_->profile = profile;
 }
 
 std::vector<ReceiptEntry> LlamaModel::receipt() const {

@@ -16,6 +16,7 @@
 #include "io/checkpoint.h"
 #include "model/kv_cache.h"
 #include "model/llama_config.h"
+#include "model/profile.h"
 
 namespace fptq::model {
 
@@ -98,6 +99,9 @@ class LlamaModel {
   // Errors: kInvalidArgument for an id outside the vocabulary; kLimit for a full cache.
   [[nodiscard]] Status forward(std::span<const SequenceInput> batch, std::span<float> logits,
                                const Tap& tap = {});
+
+  // Where the time of later calls of forward() is added up; null: nowhere. Not owned.
+  void set_profile(Profile* profile);
 
   // What executed so far, one entry per linear, embedding included, in the model's order.
   [[nodiscard]] std::vector<ReceiptEntry> receipt() const;

@@ -5,7 +5,6 @@
 #include <cstddef>
 
 #include "base/cpu.h"
-#include "base/thread_pool.h"
 #include "kernels/silu_mul/contract.h"
 
 namespace fptq::ops {
@@ -18,8 +17,8 @@ class SiluMul {
   // y[i] = gate[i] / (1 + exp(-gate[i])) * up[i].
   //   gate, up  [count]
   //   y         [count] out; may be gate or up
-  void forward(const float* gate, const float* up, std::size_t count, float* y,
-               ThreadPool& pool) const;
+  // On the calling thread: the caller splits rows, because it quantizes them next.
+  void forward(const float* gate, const float* up, std::size_t count, float* y) const;
 
  private:
   kernels::SiluMulFn kernel_;

@@ -35,6 +35,7 @@ class LineBuffer {
 struct LinearInput::Form {
   kernels::ActivationGrid grid;
   LineBuffer codes;
+  std::int8_t* codes_data = nullptr;  // in `codes`
   std::vector<std::int16_t> pair_sums;
   std::vector<float> scales;
   std::vector<std::int32_t> zero_points;
@@ -55,41 +56,51 @@ void LinearInput::assign(const float* values, std::size_t rows, std::size_t cols
   valid_forms_ = 0;
 }
 
-const kernels::QuantizedActivations& LinearInput::quantized(const kernels::ActivationGrid& grid,
-                                                            Isa isa, ThreadPool& pool) {
-  for (std::size_t i = 0; i < valid_forms_; ++i) {
-    if (forms_[i]->grid == grid) return forms_[i]->view;
-  }
+LinearInput::Form& LinearInput::add_form(const kernels::ActivationGrid& grid) {
   if (valid_forms_ == forms_.size()) forms_.push_back(std::make_unique<Form>());
   Form& form = *forms_[valid_forms_++];
-  const std::size_t slabs = kernels::slab_count(cols_);
   const std::size_t stride = code_stride(cols_);
   form.grid = grid;
-  form.pair_sums.resize(rows_ * slabs * 2);
+  form.pair_sums.resize(rows_ * kernels::slab_count(cols_) * 2);
   form.scales.resize(rows_);
   form.zero_points.resize(rows_);
-  std::int8_t* codes = form.codes.reserve(rows_ * stride);
   const bool has_zero_points = !(grid.symmetric && (grid.dynamic || grid.static_zero_point == 0));
-  form.view = kernels::QuantizedActivations{codes,
+  form.codes_data = form.codes.reserve(rows_ * stride);
+  form.view = kernels::QuantizedActivations{form.codes_data,
                                             form.pair_sums.data(),
                                             form.scales.data(),
                                             has_zero_points ? form.zero_points.data() : nullptr,
                                             rows_,
                                             stride};
+  return form;
+}
 
-  const auto run = select_variant(kernels::quantize_activations_variants(), isa).run;
+void LinearInput::quantize_rows(Form& form, Isa isa, std::size_t begin, std::size_t end) {
+  select_variant(kernels::quantize_activations_variants(), isa)
+      .run({.x = values_ + begin * cols_,
+            .rows = end - begin,
+            .cols = cols_,
+            .grid = form.grid,
+            .codes = form.codes_data + begin * form.view.stride,
+            .stride = form.view.stride,
+            .pair_sums = form.pair_sums.data() + begin * kernels::slab_count(cols_) * 2,
+            .scales = form.scales.data() + begin,
+            .zero_points = form.zero_points.data() + begin});
+}
+
+std::size_t LinearInput::row_grain() const {
   // Some 16 K elements are worth waking a thread for.
-  const std::size_t grain = std::max<std::size_t>(1, (std::size_t{1} << 14) / (cols_ + 1));
-  pool.parallel_for(rows_, grain, [&](std::size_t begin, std::size_t end) {
-    run({.x = values_ + begin * cols_,
-         .rows = end - begin,
-         .cols = cols_,
-         .grid = grid,
-         .codes = codes + begin * stride,
-         .stride = stride,
-         .pair_sums = form.pair_sums.data() + begin * slabs * 2,
-         .scales = form.scales.data() + begin,
-         .zero_points = form.zero_points.data() + begin});
+  return std::max<std::size_t>(1, (std::size_t{1} << 14) / (cols_ + 1));
+}
+
+const kernels::QuantizedActivations& LinearInput::quantized(const kernels::ActivationGrid& grid,
+                                                            Isa isa, ThreadPool& pool) {
+  for (std::size_t i = 0; i < valid_forms_; ++i) {
+    if (forms_[i]->grid == grid) return forms_[i]->view;
+  }
+  Form& form = add_form(grid);
+  pool.parallel_for(rows_, row_grain(), [&](std::size_t begin, std::size_t end) {
+    quantize_rows(form, isa, begin, end);
   });
   return form.view;
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/cpu.h"
@@ -30,6 +31,21 @@ class LinearInput {
   // Forgets what was quantized before. Call it again where the values changed in place.
   void assign(const float* values, std::size_t rows, std::size_t cols);
 
+  // The same where the rows do not exist yet: produce(begin, end) writes rows [begin, end) of
+  // `values`, and with `grid` they are quantized at once, while they are in cache. Called for
+  // disjoint ranges on several threads at the same time.
+  template <typename Produce>
+  void assign(float* values, std::size_t rows, std::size_t cols,
+              const std::optional<kernels::ActivationGrid>& grid, Isa isa, ThreadPool& pool,
+              const Produce& produce) {
+    assign(values, rows, cols);
+    Form* form = grid ? &add_form(*grid) : nullptr;
+    pool.parallel_for(rows, row_grain(), [&](std::size_t begin, std::size_t end) {
+      produce(begin, end);
+      if (form != nullptr) quantize_rows(*form, isa, begin, end);
+    });
+  }
+
   [[nodiscard]] const float* values() const { return values_; }
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t cols() const { return cols_; }
@@ -40,6 +56,10 @@ class LinearInput {
 
  private:
   struct Form;
+
+  Form& add_form(const kernels::ActivationGrid& grid);
+  void quantize_rows(Form& form, Isa isa, std::size_t begin, std::size_t end);
+  [[nodiscard]] std::size_t row_grain() const;
 
   const float* values_ = nullptr;
   std::size_t rows_ = 0;

@@ -34,7 +34,7 @@ Result<std::vector<float>> read_bias(const std::optional<Tensor>& bias, std::siz
 }
 
 // The grid that quantized activations use at run time.
-Result<kernels::ActivationGrid> activation_grid(const QuantArgs& args,
+Result<kernels::ActivationGrid> checked_grid(const QuantArgs& args,
                                                 const std::optional<Grid>& static_grid) {
   const bool dynamic = args.dynamic && args.strategy == Strategy::kToken;
   const bool fixed = !args.dynamic && args.strategy == Strategy::kTensor;
@@ -205,7 +205,7 @@ Result<Linear> Linear::quantized(PackedMatrix weight, const std::optional<QuantA
   impl->cols = weight.cols();
   impl->scheme = scheme_name(Scheme{weight.args(), activations});
   if (activations) {
-    FPTQ_TRY(impl->grid, activation_grid(*activations, static_grid));
+    FPTQ_TRY(impl->grid, checked_grid(*activations, static_grid));
     const std::size_t width = weight.view().group_width;
     const auto& variant = four_bits ? kernels::select_w4a8_gemm(isa, weight.cols(), width)
                                     : kernels::select_w8a8_gemm(isa, weight.cols(), width);
@@ -253,6 +253,10 @@ std::string_view Linear::kernel() const {
 }
 Isa Linear::isa() const {
   return impl_->isa;
+}
+std::optional<kernels::ActivationGrid> Linear::activation_grid() const {
+  if (impl_->path != Impl::Path::kInteger) return std::nullopt;
+  return impl_->grid;
 }
 std::uint64_t Linear::calls() const {
   return impl_->calls;

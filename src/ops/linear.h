@@ -63,6 +63,8 @@ class Linear {
   [[nodiscard]] std::string_view kernel() const;
   // The family of the kernel, which `isa` includes: scalar where groups have an odd width.
   [[nodiscard]] Isa isa() const;
+  // The grid on which the inputs are quantized; none where they stay float.
+  [[nodiscard]] std::optional<kernels::ActivationGrid> activation_grid() const;
   // How often forward() ran.
   [[nodiscard]] std::uint64_t calls() const;
   // Bytes of weights and bias.

@@ -30,18 +30,22 @@ Result<RmsNorm> RmsNorm::create(const Tensor& weight, float eps, Isa isa) {
   return RmsNorm(weight.to_f32(), eps, select_variant(kernels::rms_norm_variants(), isa).run);
 }
 
+void RmsNorm::normalize(const float* x, std::size_t rows, float* y) const {
+  kernel_({.x = x,
+           .x_stride = width(),
+           .w = weight_.data(),
+           .y = y,
+           .y_stride = width(),
+           .rows = rows,
+           .dim = width(),
+           .eps = eps_});
+}
+
 void RmsNorm::forward(const float* x, std::size_t rows, float* y, ThreadPool& pool) const {
   const std::size_t dim = width();
   const std::size_t grain = std::max<std::size_t>(1, kSmallestPiece / dim);
   pool.parallel_for(rows, grain, [&](std::size_t begin, std::size_t end) {
-    kernel_({.x = x + begin * dim,
-             .x_stride = dim,
-             .w = weight_.data(),
-             .y = y + begin * dim,
-             .y_stride = dim,
-             .rows = end - begin,
-             .dim = dim,
-             .eps = eps_});
+    normalize(x + begin * dim, end - begin, y + begin * dim);
   });
 }
 

@@ -26,6 +26,9 @@ class RmsNorm {
   //   y  [rows, D] out; may be x
   void forward(const float* x, std::size_t rows, float* y, ThreadPool& pool) const;
 
+  // The same on the calling thread.
+  void normalize(const float* x, std::size_t rows, float* y) const;
+
   [[nodiscard]] std::size_t width() const { return weight_.size(); }  // D
   [[nodiscard]] std::size_t bytes() const { return weight_.size() * sizeof(float); }
 

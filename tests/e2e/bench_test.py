@@ -42,6 +42,20 @@ class Bench(harness.ProgramTest):
                              '-p', '8', '-n', '2', '-r', '1')
         self.assertIn('w8c-a8t', {entry['scheme'] for entry in found['receipt']})
 
+    def test_profile_of_every_operation(self):
+        found = self.json_of('bench', self.model, '-p', '8', '-n', '2', '-r', '2', '--profile')
+        for entry, passes in ((found['prefill'][0], 2), (found['decode'][0], 4)):
+            operations = {part['operation']: part for part in entry['profile']}
+            self.assertLessEqual({'norm', 'q_proj', 'attention', 'silu_mul', 'down_proj',
+                                  'classifier'}, set(operations))
+            self.assertAlmostEqual(1, sum(part['fraction'] for part in entry['profile']))
+            # Runs that warm up are not in it.
+            self.assertEqual(passes, operations['classifier']['calls'])
+            self.assertEqual(sorted((part['seconds'] for part in entry['profile']), reverse=True),
+                             [part['seconds'] for part in entry['profile']])
+        self.assertNotIn('profile', self.json_of('bench', self.model, '-p', '8', '-n', '0',
+                                                 '-r', '1')['prefill'][0])
+
     def test_wrong_usage(self):
         self.fail_with(2, 'bench', says=['MODEL', '--shape'])
         self.fail_with(2, 'bench', self.model, '--shape', 'llama-3.2-1b', says='--shape')

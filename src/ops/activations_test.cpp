@@ -1,0 +1,66 @@
+#include "ops/activations.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace fptq::ops {
+namespace {
+
+constexpr std::size_t kRows = 37;
+constexpr std::size_t kCols = 1000;
+
+void write_rows(std::vector<float>& values, std::size_t begin, std::size_t end) {
+  for (std::size_t i = begin * kCols; i < end * kCols; ++i) {
+    values[i] = std::sin(static_cast<float>(i)) * static_cast<float>(i % 7);
+  }
+}
+
+void expect_same_codes(const kernels::QuantizedActivations& expected,
+                       const kernels::QuantizedActivations& actual) {
+  ASSERT_EQ(expected.rows, actual.rows);
+  ASSERT_EQ(expected.stride, actual.stride);
+  for (std::size_t row = 0; row < expected.rows; ++row) {
+    EXPECT_EQ(expected.scales[row], actual.scales[row]);
+    for (std::size_t k = 0; k < kCols; ++k) {
+      ASSERT_EQ(expected.codes[row * expected.stride + k], actual.codes[row * actual.stride + k])
+          << "row " << row << ", column " << k;
+    }
+  }
+}
+
+TEST(LinearInput, QuantizesRowsThatItProducesAsItQuantizesRowsThatExist) {
+  std::vector<float> values(kRows * kCols);
+  write_rows(values, 0, kRows);
+  ThreadPool one(1);
+  LinearInput existing(values.data(), kRows, kCols);
+  const kernels::ActivationGrid grid{.symmetric = true};
+  const auto& expected = existing.quantized(grid, best_isa(), one);
+  for (std::size_t threads = 1; threads <= 3; ++threads) {
+    ThreadPool pool(threads);
+    std::vector<float> made(kRows * kCols);
+    LinearInput input;
+    input.assign(made.data(), kRows, kCols, grid, best_isa(), pool,
+                 [&](std::size_t begin, std::size_t end) { write_rows(made, begin, end); });
+    EXPECT_EQ(values, made);
+    // Other values now: what quantized() returns was made before.
+    made.assign(made.size(), 0.0f);
+    expect_same_codes(expected, input.quantized(grid, best_isa(), pool));
+  }
+}
+
+TEST(LinearInput, ProducesRowsWithoutQuantizingThemWhereNoGridIsGiven) {
+  ThreadPool pool(2);
+  std::vector<float> made(kRows * kCols);
+  LinearInput input;
+  input.assign(made.data(), kRows, kCols, std::nullopt, best_isa(), pool,
+               [&](std::size_t begin, std::size_t end) { write_rows(made, begin, end); });
+  LinearInput existing(made.data(), kRows, kCols);
+  const kernels::ActivationGrid grid{.symmetric = false};
+  expect_same_codes(existing.quantized(grid, best_isa(), pool),
+                    input.quantized(grid, best_isa(), pool));
+}
+
+}  // namespace
+}  // namespace fptq::ops
