@@ -39,6 +39,9 @@ inline Vec load_i8(const void* p) {
   const __m128i bytes = _mm_loadl_epi64(static_cast<const __m128i*>(p));
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
 }
+inline Vec load_i32(const void* p) {
+  return {_mm256_cvtepi32_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
 inline void store_f32(float* p, Vec a) {
   _mm256_storeu_ps(p, a.v);
 }
@@ -73,6 +76,22 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
   const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(n, half), bias), 23);
   const __m256 scaled = _mm256_mul_ps(a.v, _mm256_castsi256_ps(first));
   return {_mm256_mul_ps(scaled, _mm256_castsi256_ps(second))};
+}
+
+inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(t.v), 23);
+  const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), exponent));
+  return {_mm256_and_ps(scaled, _mm256_cmp_ps(x.v, _mm256_set1_ps(-125.0f), _CMP_NLT_UQ))};
+}
+
+inline Vec vec_max_bits(Vec a, Vec b) {
+  return {
+      _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)))};
+}
+inline Vec first_lanes(Vec a, Vec b, std::size_t count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i first = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane);
+  return {_mm256_blendv_ps(b.v, a.v, _mm256_castsi256_ps(first))};
 }
 
 inline float reduce_add(Vec a) {

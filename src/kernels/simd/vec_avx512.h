@@ -48,6 +48,9 @@ inline Vec load_i8(const void* p) {
   const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
+inline Vec load_i32(const void* p) {
+  return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))};
+}
 inline void store_f32(float* p, Vec a) {
   _mm512_storeu_ps(p, a.v);
 }
@@ -82,6 +85,21 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
   const __m512i second = _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(n, half), bias), 23);
   const __m512 scaled = _mm512_mul_ps(a.v, _mm512_castsi512_ps(first));
   return {_mm512_mul_ps(scaled, _mm512_castsi512_ps(second))};
+}
+
+inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
+  const __mmask16 kept = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(-125.0f), _CMP_NLT_UQ);
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t.v), 23);
+  return {_mm512_castsi512_ps(_mm512_maskz_add_epi32(kept, _mm512_castps_si512(a.v), exponent))};
+}
+
+inline Vec vec_max_bits(Vec a, Vec b) {
+  return {
+      _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)))};
+}
+inline Vec first_lanes(Vec a, Vec b, std::size_t count) {
+  const auto first = static_cast<__mmask16>(count < 16 ? (1U << count) - 1U : 0xFFFFU);
+  return {_mm512_mask_blend_ps(first, b.v, a.v)};
 }
 
 inline float reduce_add(Vec a) {

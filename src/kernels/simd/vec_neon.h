@@ -45,6 +45,9 @@ inline Vec load_i8(const void* p) {
   const int8x8_t bytes = vreinterpret_s8_u32(vdup_n_u32(four));
   return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))))};
 }
+inline Vec load_i32(const void* p) {
+  return {vcvtq_f32_s32(vreinterpretq_s32_u8(load_bytes16(p)))};
+}
 inline void store_f32(float* p, Vec a) {
   vst1q_f32(p, a.v);
 }
@@ -80,6 +83,22 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
   const int32x4_t second = vshlq_n_s32(vaddq_s32(vsubq_s32(n, half), bias), 23);
   const float32x4_t scaled = vmulq_f32(a.v, vreinterpretq_f32_s32(first));
   return {vmulq_f32(scaled, vreinterpretq_f32_s32(second))};
+}
+
+inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
+  const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(t.v), 23);
+  const uint32x4_t scaled = vaddq_u32(vreinterpretq_u32_f32(a.v), exponent);
+  const uint32x4_t dropped = vcltq_f32(x.v, vdupq_n_f32(-125.0f));
+  return {vreinterpretq_f32_u32(vbicq_u32(scaled, dropped))};
+}
+
+inline Vec vec_max_bits(Vec a, Vec b) {
+  return {vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(a.v), vreinterpretq_u32_f32(b.v)))};
+}
+inline Vec first_lanes(Vec a, Vec b, std::size_t count) {
+  const uint32_t index[4] = {0, 1, 2, 3};
+  const uint32x4_t first = vcltq_u32(vld1q_u32(index), vdupq_n_u32(static_cast<uint32_t>(count)));
+  return {vbslq_f32(first, a.v, b.v)};
 }
 
 inline float reduce_add(Vec a) {

@@ -74,6 +74,11 @@ inline Vec load_i8(const void* p) {
   return vec_generate(
       [&](std::size_t i) { return static_cast<float>(element<std::int8_t>(p, i)); });
 }
+// int32 elements, rounded to nearest, ties to even.
+inline Vec load_i32(const void* p) {
+  return vec_generate(
+      [&](std::size_t i) { return static_cast<float>(element<std::int32_t>(p, i)); });
+}
 inline void store_f32(float* p, Vec a) {
   for (std::size_t i = 0; i < Vec::kLanes; ++i) p[i] = a.lane[i];
 }
@@ -113,6 +118,30 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
     const auto second = static_cast<std::uint32_t>(n - half + 127) << 23;
     return a.lane[i] * bits_as<float>(first) * bits_as<float>(second);
   });
+}
+
+// a * 2^n for 0.5 <= a < 2, where t = 1.5 * 2^23 + n holds n = x rounded to an integer; 0 where
+// x < -125, NaN where x is NaN.
+inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
+  return vec_generate([&](std::size_t i) {
+    if (x.lane[i] < -125.0f) return 0.0f;
+    return bits_as<float>(bits_as<std::uint32_t>(a.lane[i]) +
+                          (bits_as<std::uint32_t>(t.lane[i]) << 23));
+  });
+}
+
+// The operand whose bits are the larger unsigned integer. For numbers >= +0 that is the larger
+// one, and NaN is larger than all of them.
+inline Vec vec_max_bits(Vec a, Vec b) {
+  return vec_generate([&](std::size_t i) {
+    return bits_as<std::uint32_t>(a.lane[i]) > bits_as<std::uint32_t>(b.lane[i]) ? a.lane[i]
+                                                                                 : b.lane[i];
+  });
+}
+
+// Lanes [0, count) of a, the others of b.
+inline Vec first_lanes(Vec a, Vec b, std::size_t count) {
+  return vec_generate([&](std::size_t i) { return i < count ? a.lane[i] : b.lane[i]; });
 }
 
 // The sum or maximum of all lanes by halving: lane i with lane i + kLanes / 2, and so on.

@@ -3,6 +3,10 @@
 
 #include "kernels/kernel_test_support.h"
 #include "kernels/vector_exp/dispatch.h"
+// The exponentials themselves are written over a Vec, here that of the scalar variants.
+#include "kernels/simd/vec_scalar.h"
+//
+#include "kernels/simd/exp.h"
 
 namespace fptq::kernels {
 namespace {
@@ -49,6 +53,30 @@ TEST(VectorExpScalar, IsExactAtTheEdges) {
   const std::vector<float> expected = {1, 1, 0, 0, 0, kInfinity, kInfinity, kInfinity};
   EXPECT_EQ(expected, y);
   EXPECT_TRUE(std::isnan(run(vector_exp_scalar, {std::nanf("")})[0]));
+}
+
+float exp2_of_negative(float x) {
+  return vec_exp2_of_negative(vec_set(x)).lane[0];
+}
+
+TEST(Exp2OfNegative, StaysWithinTheBoundOfItsComment) {
+  for (std::uint32_t bits = 0; bits < std::bit_cast<std::uint32_t>(125.0f); bits += 997) {
+    const float x = -std::bit_cast<float>(bits);
+    const double expected = std::exp2(static_cast<double>(x));
+    const double ulp = std::ldexp(1.0, std::ilogb(expected) - 23);
+    ASSERT_NEAR(expected, exp2_of_negative(x), 1.1 * ulp) << "2^" << x;
+  }
+}
+
+TEST(Exp2OfNegative, IsExactForIntegersAndZeroBelowItsRange) {
+  for (int n = 0; n <= 125; ++n) {
+    EXPECT_EQ(std::ldexp(1.0f, -n), exp2_of_negative(static_cast<float>(-n)));
+  }
+  for (const float x : {-125.01f, -126.0f, -150.0f, -1e6f, -1e30f, -kInfinity}) {
+    EXPECT_EQ(0.0f, exp2_of_negative(x)) << "2^" << x;
+  }
+  EXPECT_EQ(1.0f, exp2_of_negative(-0.0f));
+  EXPECT_TRUE(std::isnan(exp2_of_negative(std::nanf(""))));
 }
 
 class VectorExp : public ::testing::TestWithParam<Variant<VectorExpFn>> {};
