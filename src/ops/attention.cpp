@@ -83,8 +83,7 @@ void Attention::forward(const float* q, std::span<const AttentionSequence> seque
     }
     row += sequence.tokens;
   }
-  const std::size_t scratch_floats =
-      kernels::kAttentionRows * kernels::padded_head_dim(shape_.head_dim);
+  const std::size_t scratch_floats = kernels::attention_scratch_floats(shape_.head_dim);
   scratch_.resize(std::max(scratch_.size(), pool.threads()));
   for (std::vector<float>& scratch : scratch_) scratch.resize(scratch_floats);
 

@@ -1,7 +1,9 @@
 // AVX2 variant.
 
 #include "kernels/simd/vec_avx2.h"
-// The body is written over the Vec that the line above defines.
+//
+#include "kernels/attention/dot_avx2.h"
+// The body is written over what the lines above define.
 #include "kernels/attention/body.h"
 
 namespace fptq::kernels {

@@ -1,7 +1,9 @@
 // AVX-512 variant.
 
 #include "kernels/simd/vec_avx512.h"
-// The body is written over the Vec that the line above defines.
+//
+#include "kernels/attention/dot_avx512vnni.h"
+// The body is written over what the lines above define.
 #include "kernels/attention/body.h"
 
 namespace fptq::kernels {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "numeric/dtype.h"
@@ -47,45 +48,69 @@ std::int8_t int8_code(float x, float inverse) {
 }
 
 template <typename T, typename Code>
-void store_key(const float* k, std::size_t position, std::size_t head_dim, T* keys,
-               const Code& code) {
-  T* out =
-      keys + position / kAttentionBlock * head_dim * kAttentionBlock + position % kAttentionBlock;
-  for (std::size_t d = 0; d < head_dim; ++d) out[d * kAttentionBlock] = code(k[d]);
-}
-
-template <typename T, typename Code>
-void store_value(const float* v, std::size_t position, std::size_t head_dim, T* values,
-                 const Code& code) {
-  T* out = values + position * padded_head_dim(head_dim);
-  for (std::size_t d = 0; d < head_dim; ++d) out[d] = code(v[d]);
-  std::fill(out + head_dim, out + padded_head_dim(head_dim), T{0});
-}
-
-template <typename T, typename Code>
 void store_as(const KvStoreArgs& args, const Code& code) {
+  const std::size_t width = padded_head_dim(args.head_dim);
   for (std::size_t t = 0; t < args.tokens; ++t) {
     const std::size_t position = args.first_position + t;
-    store_key(args.k + t * args.k_stride, position, args.head_dim, static_cast<T*>(args.kv.keys),
-              code);
-    store_value(args.v + t * args.v_stride, position, args.head_dim,
-                static_cast<T*>(args.kv.values), code);
+    const float* k = args.k + t * args.k_stride;
+    T* key = static_cast<T*>(args.kv.keys) +
+             position / kAttentionBlock * args.head_dim * kAttentionBlock +
+             position % kAttentionBlock;
+    for (std::size_t d = 0; d < args.head_dim; ++d) key[d * kAttentionBlock] = code(k[d]);
+    const float* v = args.v + t * args.v_stride;
+    T* value = static_cast<T*>(args.kv.values) + position * width;
+    for (std::size_t d = 0; d < args.head_dim; ++d) value[d] = code(v[d]);
+    std::fill(value + args.head_dim, value + width, T{0});
+  }
+}
+
+// Codes of up to kRun channels at a time, so that rounding is vector code and only bytes are
+// scattered.
+constexpr std::size_t kRun = 64;
+
+// Calls store(first, codes, count) for runs of channels up to `width`, zeros behind head_dim.
+template <typename Store>
+void for_each_run(const float* x, std::size_t head_dim, std::size_t width, float inverse,
+                  const Store& store) {
+  for (std::size_t first = 0; first < width; first += kRun) {
+    std::int8_t codes[kRun] = {};
+    const std::size_t known = std::min(head_dim - std::min(first, head_dim), kRun);
+    for (std::size_t i = 0; i < known; ++i) codes[i] = int8_code(x[first + i], inverse);
+    store(first, codes, std::min(width - first, kRun));
   }
 }
 
 void store_as_int8(const KvStoreArgs& args) {
+  const std::size_t width = padded_head_dim(args.head_dim);
+  const std::size_t key_width = (args.head_dim + 3) / 4 * 4;
   for (std::size_t t = 0; t < args.tokens; ++t) {
     const std::size_t position = args.first_position + t;
+    const std::size_t in_block = position % kAttentionBlock;
     const float* k = args.k + t * args.k_stride;
-    const float* v = args.v + t * args.v_stride;
     const Int8Scale key = int8_scale(k, args.head_dim);
-    const Int8Scale value = int8_scale(v, args.head_dim);
     args.kv.key_scales[position] = key.scale;
+    auto* keys =
+        static_cast<std::uint8_t*>(args.kv.keys) + (position - in_block) * key_width + in_block * 4;
+    for_each_run(k, args.head_dim, key_width, key.inverse,
+                 [&](std::size_t first, const std::int8_t* codes, std::size_t count) {
+                   std::uint8_t* to = keys + first * kAttentionBlock;
+                   for (std::size_t i = 0; i < count; i += 4, to += 4 * kAttentionBlock) {
+                     std::uint32_t group;
+                     std::memcpy(&group, codes + i, sizeof(group));
+                     group ^= 0x80808080U;  // adds 128 to each
+                     std::memcpy(to, &group, sizeof(group));
+                   }
+                 });
+    const float* v = args.v + t * args.v_stride;
+    const Int8Scale value = int8_scale(v, args.head_dim);
     args.kv.value_scales[position] = value.scale;
-    store_key(k, position, args.head_dim, static_cast<std::int8_t*>(args.kv.keys),
-              [&](float x) { return int8_code(x, key.inverse); });
-    store_value(v, position, args.head_dim, static_cast<std::int8_t*>(args.kv.values),
-                [&](float x) { return int8_code(x, value.inverse); });
+    auto* values =
+        static_cast<std::int8_t*>(args.kv.values) + position / 4 * 4 * width + position % 4;
+    for_each_run(v, args.head_dim, width, value.inverse,
+                 [&](std::size_t first, const std::int8_t* codes, std::size_t count) {
+                   std::int8_t* to = values + 4 * first;
+                   for (std::size_t i = 0; i < count; ++i) to[4 * i] = codes[i];
+                 });
   }
 }
 

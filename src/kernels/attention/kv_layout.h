@@ -8,10 +8,6 @@
 
 namespace fptq::kernels {
 
-// Dv: channels of a stored value, padding included.
-[[nodiscard]] inline constexpr std::size_t padded_head_dim(std::size_t head_dim) {
-  return (head_dim + 15) / 16 * 16;
-}
 // Positions that storage for `capacity` positions holds: whole blocks.
 [[nodiscard]] inline constexpr std::size_t padded_capacity(std::size_t capacity) {
   return (capacity + kAttentionBlock - 1) / kAttentionBlock * kAttentionBlock;
@@ -23,7 +19,8 @@ namespace fptq::kernels {
 // Bytes of KvHead::keys and of KvHead::values. Scales: padded_capacity(capacity) floats each.
 [[nodiscard]] inline constexpr std::size_t key_bytes(ElementType type, std::size_t capacity,
                                                      std::size_t head_dim) {
-  return padded_capacity(capacity) * head_dim * kv_element_bytes(type);
+  const std::size_t width = type == ElementType::kI8 ? (head_dim + 3) / 4 * 4 : head_dim;
+  return padded_capacity(capacity) * width * kv_element_bytes(type);
 }
 [[nodiscard]] inline constexpr std::size_t value_bytes(ElementType type, std::size_t capacity,
                                                        std::size_t head_dim) {
@@ -37,7 +34,7 @@ namespace fptq::kernels {
 //   kI8    per position: scale = max_d |x[d]| / 127, code = round_half_even(x[d] * (127 / max)).
 //          A maximum below 2^-100 is stored as zeros; one that is infinite or NaN as scale NaN.
 //
-// A position's stored bytes depend on its key and value only. Values' padding is set to zero.
+// A position's stored bytes depend on its key and value only. Padding channels hold the code 0.
 struct KvStoreArgs {
   const float* k;        // [tokens, head_dim], rows k_stride elements apart
   std::size_t k_stride;  // elements

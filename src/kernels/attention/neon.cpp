@@ -1,7 +1,9 @@
 // NEON variant.
 
 #include "kernels/simd/vec_neon.h"
-// The body is written over the Vec that the line above defines.
+//
+#include "kernels/attention/dot_neon.h"
+// The body is written over what the lines above define.
 #include "kernels/attention/body.h"
 
 namespace fptq::kernels {

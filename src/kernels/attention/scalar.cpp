@@ -1,7 +1,9 @@
 // Scalar reference: every other variant has to match it bit for bit.
 
 #include "kernels/simd/vec_scalar.h"
-// The body is written over the Vec that the line above defines.
+//
+#include "kernels/attention/dot_scalar.h"
+// The body is written over what the lines above define.
 #include "kernels/attention/body.h"
 
 namespace fptq::kernels {
