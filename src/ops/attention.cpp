@@ -17,6 +17,9 @@ constexpr std::size_t kSmallestJob = std::size_t{1} << 17;
 // Passes over keys and values that one piece of work makes.
 constexpr std::size_t kPanelsPerPiece = 2;
 
+// Pieces per thread below which long sequences are cut into chunks as well.
+constexpr std::size_t kPiecesPerThread = 4;
+
 // Values below which a piece of copying is not worth handing to another thread.
 constexpr std::size_t kSmallestCopy = std::size_t{1} << 13;
 
@@ -61,28 +64,65 @@ void Attention::store(const float* k, const float* v, std::span<const AttentionS
   }
 }
 
+void Attention::add_pieces(const AttentionSequence& sequence, std::size_t index, std::size_t row,
+                           std::size_t parts, std::size_t& state_floats) {
+  const std::size_t group = shape_.heads / shape_.kv_heads;
+  const std::size_t newest = sequence.first_position + sequence.tokens - 1;
+  const std::size_t oldest = sequence.first_position;
+  const std::size_t seen =
+      shape_.window != 0 && oldest + 1 > shape_.window ? oldest + 1 - shape_.window : 0;
+  const std::size_t first_chunk = seen / kernels::kAttentionChunk;
+  const std::size_t chunks = newest / kernels::kAttentionChunk + 1 - first_chunk;
+  const bool few_rows = sequence.tokens * group <= kernels::kAttentionRows;
+  // A head after the other, so that its keys and values stay in a second-level cache.
+  for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
+    if (few_rows && parts > 1 && chunks > 1) {
+      const std::size_t step = ceil_div(chunks, std::min(parts, chunks));
+      const std::size_t floats =
+          chunks * sequence.tokens * group * kernels::attention_state_floats(shape_.head_dim);
+      const std::size_t states = states_.size();
+      states_.resize(states + floats);
+      for (std::size_t begin = 0; begin < chunks; begin += step) {
+        pieces_.push_back({index, row, 0, sequence.tokens, head, first_chunk + begin,
+                           first_chunk + std::min(begin + step, chunks), merges_.size()});
+      }
+      merges_.push_back({state_floats, ceil_div(chunks, step)});
+      state_floats +=
+          chunks * sequence.tokens * group * kernels::attention_state_floats(shape_.head_dim);
+      continue;
+    }
+    const std::size_t tokens =
+        std::max<std::size_t>(1, kPanelsPerPiece * kernels::kAttentionRows / group);
+    // The longest first, so that threads finish together.
+    for (std::size_t piece = ceil_div(sequence.tokens, tokens); piece-- > 0;) {
+      const std::size_t begin = piece * tokens;
+      pieces_.push_back(
+          {index, row, begin, std::min(begin + tokens, sequence.tokens), head, 0, 0, 0});
+    }
+  }
+}
+
 void Attention::forward(const float* q, std::span<const AttentionSequence> sequences, float* out,
                         ThreadPool& pool) {
   const std::size_t group = shape_.heads / shape_.kv_heads;
   const std::size_t stride = shape_.heads * shape_.head_dim;
-  const std::size_t piece_tokens =
-      std::max<std::size_t>(1, kPanelsPerPiece * kernels::kAttentionRows / group);
-  pieces_.clear();
-  std::size_t row = 0;
   std::size_t products = 0;
-  for (std::size_t s = 0; s < sequences.size(); ++s) {
-    const AttentionSequence& sequence = sequences[s];
+  for (const AttentionSequence& sequence : sequences) {
     FPTQ_CHECK(sequence.kv.size() == shape_.kv_heads, "one cache per key-value head");
-    for (std::size_t piece = ceil_div(sequence.tokens, piece_tokens); piece-- > 0;) {
-      const std::size_t begin = piece * piece_tokens;
-      const std::size_t end = std::min(begin + piece_tokens, sequence.tokens);
-      products += (end - begin) * (sequence.first_position + end) * stride;
-      for (std::size_t head = 0; head < shape_.kv_heads; ++head) {
-        pieces_.push_back({s, row, begin, end, head});
-      }
-    }
-    row += sequence.tokens;
+    products += sequence.tokens * (sequence.first_position + sequence.tokens) * stride;
   }
+  const std::size_t threads = products < kSmallestJob ? 1 : pool.threads();
+  const std::size_t parts =
+      threads == 1 ? 1 : ceil_div(kPiecesPerThread * threads, sequences.size() * shape_.kv_heads);
+  pieces_.clear();
+  merges_.clear();
+  std::size_t row = 0;
+  std::size_t state_floats = 0;
+  for (std::size_t s = 0; s < sequences.size(); ++s) {
+    if (sequences[s].tokens > 0) add_pieces(sequences[s], s, row, parts, state_floats);
+    row += sequences[s].tokens;
+  }
+  if (states_.size() < state_floats) states_.resize(state_floats);
   const std::size_t scratch_floats = kernels::attention_scratch_floats(shape_.head_dim);
   scratch_.resize(std::max(scratch_.size(), pool.threads()));
   for (std::vector<float>& scratch : scratch_) scratch.resize(scratch_floats);
@@ -96,21 +136,36 @@ void Attention::forward(const float* q, std::span<const AttentionSequence> seque
       const AttentionSequence& sequence = sequences[piece.sequence];
       const std::size_t offset =
           (piece.row + piece.begin) * stride + piece.kv_head * group * shape_.head_dim;
-      kernel_({.q = q + offset,
-               .q_stride = stride,
-               .out = out + offset,
-               .out_stride = stride,
-               .tokens = piece.end - piece.begin,
-               .group = group,
-               .first_position = sequence.first_position + piece.begin,
-               .window = shape_.window,
-               .head_dim = shape_.head_dim,
-               .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
-               .kv = sequence.kv[piece.kv_head],
-               .scratch = scratch_[thread].data()});
+      kernels::AttentionArgs args = {.q = q + offset,
+                                     .q_stride = stride,
+                                     .out = out + offset,
+                                     .out_stride = stride,
+                                     .tokens = piece.end - piece.begin,
+                                     .group = group,
+                                     .first_position = sequence.first_position + piece.begin,
+                                     .window = shape_.window,
+                                     .head_dim = shape_.head_dim,
+                                     .scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)),
+                                     .kv = sequence.kv[piece.kv_head],
+                                     .scratch = scratch_[thread].data()};
+      if (piece.chunk_begin == piece.chunk_end) {
+        kernel_(args);
+        continue;
+      }
+      Merge& merge = merges_[piece.merge];
+      args.part = kernels::AttentionPart::kChunks;
+      args.chunk_begin = piece.chunk_begin;
+      args.chunk_end = piece.chunk_end;
+      args.states = states_.data() + merge.states;
+      kernel_(args);
+      // Whoever is last sees what the others wrote before they counted down.
+      if (std::atomic_ref(merge.unfinished).fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        args.part = kernels::AttentionPart::kMerge;
+        kernel_(args);
+      }
     }
   };
-  if (products < kSmallestJob) {
+  if (threads == 1) {
     work(0);
   } else {
     pool.run(work);

@@ -50,14 +50,28 @@ class Attention {
   [[nodiscard]] const AttentionShape& shape() const { return shape_; }
 
  private:
-  // A part of the work that one thread does: some tokens of one key-value head.
+  // A part of the work that one thread does: some tokens of one key-value head, or for few tokens
+  // behind many positions some of the chunks of those.
   struct Piece {
     std::size_t sequence;
     std::size_t row;    // of q
     std::size_t begin;  // tokens of the sequence
     std::size_t end;
     std::size_t kv_head;
+    std::size_t chunk_begin;  // chunk_begin == chunk_end: all chunks that the tokens see
+    std::size_t chunk_end;
+    std::size_t merge;  // of merges_
   };
+  // Pieces whose states have to be merged; the thread that finishes the last one does it.
+  struct Merge {
+    std::size_t states;      // index into states_
+    std::size_t unfinished;  // pieces
+  };
+
+  // Appends the pieces of one sequence, whose first row of q is `row`. parts: what to cut each
+  // head of a sequence with few tokens into. state_floats: taken from states_, raised here.
+  void add_pieces(const AttentionSequence& sequence, std::size_t index, std::size_t row,
+                  std::size_t parts, std::size_t& state_floats);
 
   Attention(const AttentionShape& shape, kernels::AttentionFn kernel)
       : shape_(shape), kernel_(kernel) {}
@@ -65,6 +79,8 @@ class Attention {
   AttentionShape shape_;
   kernels::AttentionFn kernel_;
   std::vector<Piece> pieces_;                // of the current call
+  std::vector<Merge> merges_;                // of the current call
+  std::vector<float> states_;                // of the current call's chunks
   std::vector<std::vector<float>> scratch_;  // one per thread
 };
 

@@ -13,7 +13,7 @@ using kernels::ElementType;
 using kernels::KvHead;
 
 constexpr AttentionShape kShape = {.heads = 6, .kv_heads = 2, .head_dim = 40};
-constexpr std::size_t kCapacity = 300;
+constexpr std::size_t kCapacity = 1300;
 
 // One sequence's storage for one layer.
 struct Cache {
@@ -104,6 +104,33 @@ TEST(Attention, GivesDecodedTokensTheBitsOfThePrefill) {
     attention.forward(s.q.data() + t * q_width, {&step, 1}, out.data() + t * q_width, pool);
   }
   EXPECT_EQ(whole, out);
+}
+
+// One token behind many positions, whose chunks are shared by threads, and its first tokens, which
+// are not.
+TEST(Attention, GivesTheSameBitsHoweverManyThreadsShareAHead) {
+  const Sequence s(1290, 5);
+  const std::size_t q_width = kShape.heads * kShape.head_dim;
+  for (const ElementType type : {ElementType::kF32, ElementType::kI8}) {
+    for (const std::size_t window : {std::size_t{0}, std::size_t{700}}) {
+      AttentionShape shape = kShape;
+      shape.window = window;
+      Cache cache(type);
+      std::vector<float> expected;
+      for (const std::size_t threads : {1u, 2u, 3u, 7u}) {
+        ThreadPool pool(threads);
+        Attention attention = *Attention::create(shape, best_isa());
+        const AttentionSequence whole = {s.length, 0, cache.heads};
+        attention.store(s.k.data(), s.v.data(), {&whole, 1}, pool);
+        std::vector<float> out(3 * q_width);
+        const AttentionSequence sequences[] = {{2, s.length - 2, cache.heads},
+                                               {1, 900, cache.heads}};
+        attention.forward(s.q.data(), sequences, out.data(), pool);
+        if (expected.empty()) expected = out;
+        EXPECT_EQ(expected, out);
+      }
+    }
+  }
 }
 
 TEST(Attention, RejectsHeadsThatDoNotFormGroups) {
