@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/aligned_memory.h"
 #include "base/check.h"
 #include "model/kv_cache_impl.h"
 #include "model/rope_table.h"
@@ -64,30 +65,32 @@ bool row_is_wanted(const SequenceInput& input, std::size_t token) {
          (input.logits == LogitsWanted::kLast && token + 1 == input.ids.size());
 }
 
+using Floats = std::vector<float, HugePageAllocator<float>>;
+
 // Activations of one pass, kept from call to call. R rows, one per token.
 struct Workspace {
   std::vector<std::int32_t> ids;       // [R]
   std::vector<std::size_t> positions;  // [R] rows of cos and sin: 0, 1, ...
-  std::vector<float> cos, sin;         // [R, Dh / 2]
-  std::vector<float> residual;         // [R, D]
-  std::vector<float> normed;           // [R, D]
-  std::vector<float> update;           // [R, D] what a layer adds to the residual stream
-  std::vector<float> q, attended;      // [R, H * Dh]
-  std::vector<float> k, v;             // [R, Hkv * Dh]
-  std::vector<float> gate, up;         // [R, F]
+  Floats cos, sin;                     // [R, Dh / 2]
+  Floats residual;                     // [R, D]
+  Floats normed;                       // [R, D]
+  Floats update;                       // [R, D] what a layer adds to the residual stream
+  Floats q, attended;                  // [R, H * Dh]
+  Floats k, v;                         // [R, Hkv * Dh]
+  Floats gate, up;                     // [R, F]
   ops::LinearInput input;
 
   void resize(const LlamaConfig& config, std::size_t rows) {
     ids.resize(rows);
     positions.resize(rows);
     for (std::size_t row = 0; row < rows; ++row) positions[row] = row;
-    for (std::vector<float>* angles : {&cos, &sin}) angles->resize(rows * config.head_dim / 2);
-    for (std::vector<float>* hidden : {&residual, &normed, &update}) {
+    for (Floats* angles : {&cos, &sin}) angles->resize(rows * config.head_dim / 2);
+    for (Floats* hidden : {&residual, &normed, &update}) {
       hidden->resize(rows * config.hidden_size);
     }
-    for (std::vector<float>* heads : {&q, &attended}) heads->resize(rows * config.q_width());
-    for (std::vector<float>* heads : {&k, &v}) heads->resize(rows * config.kv_width());
-    for (std::vector<float>* ffn : {&gate, &up}) ffn->resize(rows * config.intermediate_size);
+    for (Floats* heads : {&q, &attended}) heads->resize(rows * config.q_width());
+    for (Floats* heads : {&k, &v}) heads->resize(rows * config.kv_width());
+    for (Floats* ffn : {&gate, &up}) ffn->resize(rows * config.intermediate_size);
   }
 };
 
@@ -124,7 +127,7 @@ struct LlamaModel::Impl {
   // add_update, work.update is added to the residual stream first.
   void norm_rows(const ops::RmsNorm& norm, std::size_t rows, bool add_update,
                  const std::optional<kernels::ActivationGrid>& grid);
-  void forward(ops::Linear& linear, std::string_view name, std::vector<float>& y) {
+  void forward(ops::Linear& linear, std::string_view name, Floats& y) {
     const ProfileScope scope(profile, name);
     linear.forward(work.input, y.data(), *pool);
   }
@@ -207,7 +210,7 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
   BlockWeights& block = weights.blocks[layer];
   const std::size_t rows = work.ids.size();
   const std::string name = tap ? "block" + std::to_string(layer) : std::string();
-  const auto show = [&](const char* suffix, const std::vector<float>& values) {
+  const auto show = [&](const char* suffix, const Floats& values) {
     if (tap) tap(name + suffix, values.data(), rows, values.size() / rows);
   };
 
@@ -271,7 +274,7 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
 
 // The residual stream after the last block, whose update only the wanted rows get otherwise.
 void LlamaModel::Impl::show_last_block(const Tap& tap) const {
-  std::vector<float> stream = work.residual;
+  Floats stream = work.residual;
   for (std::size_t i = 0; i < stream.size(); ++i) stream[i] += work.update[i];
   tap("block" + std::to_string(config.num_layers - 1), stream.data(), work.ids.size(),
       config.hidden_size);
