@@ -17,6 +17,13 @@ constexpr std::size_t kSmallestPiece = std::size_t{1} << 14;
 // up the others.
 constexpr std::size_t kPiecesPerThread = 6;
 
+// Tokens of a piece, where tokens are shared as well.
+constexpr std::size_t kTokenPiece = 48;
+
+// Blocks of a piece with many tokens: what is summed up between two ranges of inputs, 128 channels
+// of some hundred tokens, stays in the second-level cache.
+constexpr std::size_t kCachedBlocks = 8;
+
 }  // namespace
 
 std::size_t channel_grain(std::size_t tokens, std::size_t channels, std::size_t cols,
@@ -51,9 +58,9 @@ IntegerTiles integer_tiles(std::size_t tokens, std::size_t channels, std::size_t
   const auto even = [](std::size_t grain) { return ceil_div(grain, 2) * 2; };
   const std::size_t smallest = even(ceil_div(kSmallestPiece, block_products));
   const std::size_t balanced = even(ceil_div(blocks, threads * kPiecesPerThread));
-  const std::size_t block_grain = std::max(smallest, balanced);
+  std::size_t block_grain = std::max(smallest, balanced);
+  if (tokens >= kTokenPiece) block_grain = std::min(block_grain, std::max(smallest, kCachedBlocks));
   // A matrix with few channels is shared by tokens too.
-  constexpr std::size_t kTokenPiece = 48;
   std::size_t token_grain = std::max<std::size_t>(1, tokens);
   const std::size_t block_pieces = std::max<std::size_t>(1, ceil_div(blocks, block_grain));
   if (threads > 1 && block_pieces < 2 * threads && tokens >= 2 * kTokenPiece) {
