@@ -2,11 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <set>
+#include <string>
 #include <vector>
+
+#include "base/rng.h"
 
 namespace fptq::engine {
 namespace {
@@ -41,6 +46,23 @@ const std::vector<float> kHalves = {std::log(2.0f), std::log(4.0f), 0.0f, 0.0f};
 
 TEST(GreedyToken, IsTheLowestIdOfEqualLogits) {
   EXPECT_EQ(1, *greedy_token(std::vector<float>{0.5f, 2.0f, 2.0f}));
+}
+
+TEST(GreedyToken, FindsTheLargestLogitWhereverItIs) {
+  // Lengths around the blocks that are looked at together.
+  for (const std::size_t count : {1, 2, 15, 16, 63, 64, 65, 127, 128, 129, 200}) {
+    std::vector<float> logits(count, -1.0f);
+    for (std::size_t i = 0; i < count; ++i) {
+      logits[i] = 0.25f;
+      ASSERT_EQ(static_cast<std::int32_t>(i), *greedy_token(logits)) << count;
+      logits[i] = -1.0f;
+    }
+    logits.assign(count, -kInfinity);
+    logits[count - 1] = -1e30f;
+    EXPECT_EQ(static_cast<std::int32_t>(count) - 1, *greedy_token(logits));
+    logits[count / 2] = kNan;
+    EXPECT_FALSE(greedy_token(logits)) << count;
+  }
 }
 
 TEST(GreedyToken, NamesTheTokenWhoseLogitIsNotANumber) {
@@ -128,6 +150,97 @@ TEST(Sampler, NeverDrawsATokenOfProbabilityZero) {
 
 TEST(Sampler, TakesAnInfiniteLogitForCertain) {
   EXPECT_EQ((std::set<std::int32_t>{1}), ids_drawn({.temperature = 1.0}, {0.0f, kInfinity}));
+}
+
+// What the options say, word for word: all tokens sorted, each filter a prefix of them.
+std::int32_t sample_by_sorting(const SamplingOptions& options, const std::vector<float>& logits,
+                               Rng& rng) {
+  struct Token {
+    float logit;
+    std::size_t id;
+    double weight;
+  };
+  std::vector<Token> tokens;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    tokens.push_back({logits[i] / static_cast<float>(options.temperature), i, 0.0});
+  }
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [](const Token& a, const Token& b) { return a.logit > b.logit; });
+  const ops::Exp exp(Isa::kScalar);
+  for (Token& token : tokens) {
+    const float difference = token.logit - tokens.front().logit;
+    float ratio = 0.0f;
+    exp.forward(&difference, 1, &ratio);
+    token.weight = std::nearbyint(static_cast<double>(ratio) * 0x1p39);
+  }
+  if (options.top_k > 0) tokens.resize(std::min(options.top_k, tokens.size()));
+  const auto total_weight = [&] {
+    return std::accumulate(tokens.begin(), tokens.end(), 0.0,
+                           [](double sum, const Token& token) { return sum + token.weight; });
+  };
+  const double wanted = options.top_p * total_weight();
+  double reached = 0.0;
+  std::size_t kept = 0;
+  while (kept < tokens.size() && reached < wanted) reached += tokens[kept++].weight;
+  if (options.top_p < 1.0) tokens.resize(kept);
+  std::erase_if(tokens, [&](const Token& token) { return token.weight < options.min_p * 0x1p39; });
+  std::sort(tokens.begin(), tokens.end(),
+            [](const Token& a, const Token& b) { return a.id < b.id; });
+  auto rest = static_cast<double>(rng.below(static_cast<std::uint64_t>(total_weight())));
+  std::size_t i = 0;
+  for (; rest >= tokens[i].weight; ++i) rest -= tokens[i].weight;
+  return static_cast<std::int32_t>(tokens[i].id);
+}
+
+TEST(Sampler, DrawsWhatSortingEverythingWouldDraw) {
+  Rng rng(5);
+  for (const std::size_t count : {1, 7, 64, 65, 1000, 3000}) {
+    for (int round = 0; round < 60; ++round) {
+      std::vector<float> logits(count);
+      // Flat and steep ones, every other time with many equals.
+      const double spread = std::pow(10.0, 2.0 * rng.uniform() - 1.0);
+      for (float& logit : logits) {
+        const double value = spread * rng.normal();
+        logit = static_cast<float>(round % 2 == 0 ? value : std::round(2.0 * value) / 2.0);
+      }
+      SamplingOptions options{.temperature = 0.5 + rng.uniform(), .seed = rng.bits()};
+      if (round % 3 == 0) options.top_k = 1 + rng.below(std::min<std::uint64_t>(count * 2, 200));
+      if (round % 4 < 2) options.top_p = 0.02 + 0.97 * rng.uniform();
+      if (round % 5 < 2) options.min_p = 0.3 * rng.uniform();
+      Sampler sampler(options);
+      Rng reference_rng(options.seed);
+      for (int draw = 0; draw < 3; ++draw) {
+        const auto id = sampler.sample(logits, {});
+        ASSERT_TRUE(id) << id.error().message;
+        ASSERT_EQ(sample_by_sorting(options, logits, reference_rng), *id)
+            << count << " logits, spread " << spread << ", top_k " << options.top_k << ", top_p "
+            << options.top_p << ", min_p " << options.min_p;
+      }
+    }
+  }
+}
+
+TEST(Sampler, DrawsTheSameForEveryInstructionSet) {
+  std::vector<float> logits(3000);
+  Rng rng(6);
+  for (float& logit : logits) logit = static_cast<float>(3.0 * rng.normal());
+  for (const double top_p : {1.0, 0.9}) {
+    const SamplingOptions options{.temperature = 1.0, .top_p = top_p, .seed = 9};
+    Sampler scalar(options, Isa::kScalar);
+    Sampler best(options, best_isa());
+    for (int draw = 0; draw < 50; ++draw) {
+      ASSERT_EQ(*scalar.sample(logits, {}), *best.sample(logits, {}));
+    }
+  }
+}
+
+TEST(Sampler, NamesTheTokenWhoseLogitIsNotANumberAtAnyTemperature) {
+  std::vector<float> logits(100, 1.0f);
+  logits[70] = kNan;
+  Sampler sampler({.temperature = 1.0});
+  const auto id = sampler.sample(logits, {});
+  ASSERT_FALSE(id);
+  EXPECT_TRUE(id.error().message.starts_with("logits: token 70: ")) << id.error().message;
 }
 
 TEST(SamplingOptions, OutOfRangeAreNamed) {
