@@ -50,7 +50,7 @@ TEST(GreedyToken, IsTheLowestIdOfEqualLogits) {
 
 TEST(GreedyToken, FindsTheLargestLogitWhereverItIs) {
   // Lengths around the blocks that are looked at together.
-  for (const std::size_t count : {1, 2, 15, 16, 63, 64, 65, 127, 128, 129, 200}) {
+  for (const std::size_t count : {1u, 2u, 15u, 16u, 63u, 64u, 65u, 127u, 128u, 129u, 200u}) {
     std::vector<float> logits(count, -1.0f);
     for (std::size_t i = 0; i < count; ++i) {
       logits[i] = 0.25f;
@@ -194,7 +194,7 @@ std::int32_t sample_by_sorting(const SamplingOptions& options, const std::vector
 
 TEST(Sampler, DrawsWhatSortingEverythingWouldDraw) {
   Rng rng(5);
-  for (const std::size_t count : {1, 7, 64, 65, 1000, 3000}) {
+  for (const std::size_t count : {1u, 7u, 64u, 65u, 1000u, 3000u}) {
     for (int round = 0; round < 60; ++round) {
       std::vector<float> logits(count);
       // Flat and steep ones, every other time with many equals.

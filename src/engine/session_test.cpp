@@ -2,49 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <optional>
-#include <utility>
 
-#include "base/rng.h"
-#include "support/tiny_checkpoint.h"
-#include "support/tiny_tokenizer.h"
+#include "engine/tiny_model_test.h"
 
 namespace fptq::engine {
 namespace {
 
-using Ids = std::vector<std::int32_t>;
-
-class SessionTest : public ::testing::Test {
- protected:
-  void SetUp() override { load({}); }
-
-  void load(const testing::TinyOptions& options) {
-    auto tokenizer = text::Tokenizer::from_json(testing::tiny_tokenizer_json(320), "tiny");
-    ASSERT_TRUE(tokenizer) << tokenizer.error().message;
-    tokenizer_.emplace(*std::move(tokenizer));
-    auto model = model::LlamaModel::load(
-        testing::memory_checkpoint(testing::make_tiny_model(options)), {.pool = &pool_});
-    ASSERT_TRUE(model) << model.error().message;
-    model_.emplace(*std::move(model));
-  }
-
-  Session session(std::size_t capacity) {
-    auto session = Session::create(*model_, *tokenizer_, capacity);
-    EXPECT_TRUE(session) << session.error().message;
-    return *std::move(session);
-  }
-
-  // Greedy ids after a prompt, from a session of their own.
-  Generation generate(const GenerationRequest& request, std::size_t capacity = 64) {
-    auto result = session(capacity).generate(request);
-    EXPECT_TRUE(result) << result.error().message;
-    return *std::move(result);
-  }
-
-  ThreadPool pool_{1};
-  std::optional<text::Tokenizer> tokenizer_;
-  std::optional<model::LlamaModel> model_;
-};
+using SessionTest = TinyModelTest;
 
 TEST_F(SessionTest, StopsAtTheLengthThatWasAskedFor) {
   const Generation result = generate({.prompt = {1, 70, 80}, .max_tokens = 5});
@@ -206,6 +170,42 @@ TEST_F(SessionTest, RefusesAPromptLongerThanTheCache) {
   EXPECT_EQ(Error::Kind::kLimit, result.error().kind);
   EXPECT_EQ("prompt: expected at most 2 tokens (--ctx), got 3. Raise --ctx or shorten the prompt",
             result.error().message);
+}
+
+TEST_F(SessionTest, ComputesAPromptLongerThanAPassAsOne) {
+  const Ids prompt(model::kPassTokens + 100, 70);
+  auto cache = model_->new_cache(prompt.size());
+  ASSERT_TRUE(cache);
+  std::vector<float> logits(model_->config().vocab_size);
+  const model::SequenceInput input{.ids = prompt, .cache = &*cache};
+  ASSERT_TRUE(model_->forward(std::span(&input, 1), logits));
+  EXPECT_EQ((Ids{*greedy_token(logits)}),
+            generate({.prompt = prompt, .max_tokens = 1}, prompt.size()).ids);
+}
+
+TEST_F(SessionTest, ScalesDynamicRopeByTheWholePromptWhateverItsParts) {
+  load({.max_positions = 8,
+        .rope = R"({"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0})"});
+  Ids prompt;
+  for (std::size_t t = 0; t < model::kPassTokens + 100; ++t) {
+    prompt.push_back(static_cast<std::int32_t>(t * 7 % 300));
+  }
+  auto cache = model_->new_cache(prompt.size());
+  ASSERT_TRUE(cache);
+  std::vector<float> logits(model_->config().vocab_size);
+  const model::SequenceInput input{.ids = prompt, .cache = &*cache};
+  ASSERT_TRUE(model_->forward(std::span(&input, 1), logits));
+  const GenerationRequest request{
+      .prompt = prompt, .max_tokens = 1, .sampling = {.temperature = 5.0, .seed = 4}};
+  Sampler sampler(request.sampling);
+  EXPECT_EQ((Ids{*sampler.sample(logits, prompt)}), generate(request, prompt.size()).ids);
+}
+
+TEST_F(SessionTest, RefusesIdsOutsideTheVocabulary) {
+  const auto result = session(4).generate({.prompt = {1, 320}});
+  ASSERT_FALSE(result);
+  EXPECT_EQ("prompt: token 1: expected an id from 0 to 319, got 320", result.error().message);
+  EXPECT_FALSE(session(4).generate({.prompt = {-1}}));
 }
 
 TEST_F(SessionTest, RefusesAnEmptyPrompt) {

@@ -18,10 +18,6 @@
 namespace fptq::model {
 namespace {
 
-// Tokens that go through the model together. Longer inputs pass in pieces, so that workspaces stay
-// bounded; the pieces do not change a bit.
-constexpr std::size_t kPassTokens = 512;
-
 // Tokens [begin, end) of one sequence of the batch.
 struct Slice {
   std::size_t sequence;
@@ -344,6 +340,10 @@ LlamaModel::~LlamaModel() = default;
 
 const LlamaConfig& LlamaModel::config() const {
   return impl_->config;
+}
+
+Isa LlamaModel::isa() const {
+  return impl_->isa;
 }
 
 Result<KvCache> LlamaModel::new_cache(std::size_t capacity, KvType type) const {

@@ -34,6 +34,10 @@ struct LoadOptions {
   std::uint64_t ram_limit_bytes = 0;
 };
 
+// Tokens that go through the model together. forward() cuts longer inputs into pieces of this size,
+// so that workspaces stay bounded; the pieces do not change a bit.
+inline constexpr std::size_t kPassTokens = 512;
+
 // Which positions of a sequence get logits.
 enum class LogitsWanted { kNone, kLast, kAll };
 
@@ -86,6 +90,8 @@ class LlamaModel {
   ~LlamaModel();
 
   [[nodiscard]] const LlamaConfig& config() const;
+  // The family of its kernels, as it was loaded with.
+  [[nodiscard]] Isa isa() const;
 
   // A cache for one sequence of up to `capacity` positions. Errors: kLimit.
   [[nodiscard]] Result<KvCache> new_cache(std::size_t capacity, KvType type = KvType::kF32) const;
