@@ -65,6 +65,16 @@ void add_run_flags(CLI::App& command, RunOptions& options) {
       ->type_name("MODE");
 }
 
+void add_lookup_flag(CLI::App& command, std::size_t& drafted_tokens) {
+  command
+      .add_option("--lookup", drafted_tokens,
+                  "The same text in fewer passes: draft up to N tokens from what followed the last "
+                  "ones earlier, e.g. 8; 0: none")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{64}))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
 CLI::Option* add_model_argument(CLI::App& command, std::filesystem::path& model) {
   return command
       .add_option("MODEL", model, "A Hugging Face directory, a .gguf or a llama2.c .bin file")

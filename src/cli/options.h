@@ -39,6 +39,8 @@ struct RunOptions {
 
 void add_common_flags(CLI::App& command, CommonOptions& options);
 void add_run_flags(CLI::App& command, RunOptions& options);
+// --lookup: commands that generate take it.
+void add_lookup_flag(CLI::App& command, std::size_t& drafted_tokens);
 
 // The positional argument MODEL, required.
 CLI::Option* add_model_argument(CLI::App& command, std::filesystem::path& model);

@@ -32,6 +32,7 @@ struct RunCommandOptions {
   engine::SamplingOptions sampling;
   std::vector<std::string> stops;
   bool ignore_eos = false;
+  std::size_t lookup = 0;
 };
 
 double per_second(std::size_t tokens, double seconds) {
@@ -40,6 +41,7 @@ double per_second(std::size_t tokens, double seconds) {
 
 Json to_json(const engine::Generation& generation, const std::string& scheme) {
   const engine::GenerationTimings& timings = generation.timings;
+  const bool decoded = timings.decode_passes > 0;
   return {{"text", generation.text},
           {"ids", generation.ids},
           {"finish", engine::finish_reason_name(generation.finish)},
@@ -47,7 +49,11 @@ Json to_json(const engine::Generation& generation, const std::string& scheme) {
           {"prompt_tokens", timings.prompt_tokens},
           {"generated_tokens", timings.generated_tokens},
           {"prefill_s", timings.prefill_s},
-          {"decode_s", timings.decode_s}};
+          {"decode_s", timings.decode_s},
+          {"decode_passes", timings.decode_passes},
+          {"drafted_tokens", timings.drafted_tokens},
+          {"accepted_tokens", timings.accepted_tokens},
+          {"tokens_per_pass", decoded ? Json(timings.tokens_per_pass()) : Json()}};
 }
 
 Status run_run(const RunCommandOptions& options) {
@@ -72,6 +78,7 @@ Status run_run(const RunCommandOptions& options) {
   request.sampling = options.sampling;
   request.sampling.seed = options.common.seed;
   request.stop_strings = options.stops;
+  request.lookup = options.lookup;
   if (!options.ignore_eos) request.stop_ids = text.special.stops;
 
   // The cache is as long as what can come, up to the model's context or --ctx.
@@ -94,12 +101,17 @@ Status run_run(const RunCommandOptions& options) {
                go_on));
   console.print(unshown + "\n");
   const engine::GenerationTimings& timings = generation.timings;
-  console.note(
-      fmt::format("{}: prompt {} tokens, {:.0f} tokens/s; generated {} tokens, {:.1f} tokens/s; {}",
-                  loaded.model->scheme(), timings.prompt_tokens,
-                  per_second(timings.prompt_tokens, timings.prefill_s), timings.generated_tokens,
-                  per_second(timings.generated_tokens, timings.decode_s),
-                  engine::finish_reason_name(generation.finish)));
+  const std::string drafts =
+      options.lookup == 0
+          ? std::string()
+          : fmt::format("; accepted {} of {} drafted tokens, {:.2f} tokens per pass",
+                        timings.accepted_tokens, timings.drafted_tokens, timings.tokens_per_pass());
+  console.note(fmt::format(
+      "{}: prompt {} tokens, {:.0f} tokens/s; generated {} tokens, {:.1f} tokens/s{}; {}",
+      loaded.model->scheme(), timings.prompt_tokens,
+      per_second(timings.prompt_tokens, timings.prefill_s), timings.generated_tokens,
+      per_second(timings.generated_tokens, timings.decode_s), drafts,
+      engine::finish_reason_name(generation.finish)));
   if (generation.finish == engine::FinishReason::kCancelled) return interrupted();
   return write_json(options.common, to_json(generation, loaded.model->scheme()));
 }
@@ -145,6 +157,7 @@ void add_run_command(CLI::App& app, Action& action) {
       ->expected(1)
       ->take_all();
   command->add_flag("--ignore-eos", options->ignore_eos, "Go on after the end of the text");
+  add_lookup_flag(*command, options->lookup);
   add_common_flags(*command, options->common);
   add_run_flags(*command, options->run);
   command->callback([options, &action] { action = [options] { return run_run(*options); }; });

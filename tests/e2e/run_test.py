@@ -78,6 +78,30 @@ class Run(harness.ProgramTest):
         found = self.run_json('--temp', '0', '--ignore-eos', prompt='q')
         self.assertEqual((14, 'length'), (len(found['ids']), found['finish']))
 
+    def test_drafts_change_the_number_of_passes_only(self):
+        for flags in (['--temp', '0'], ['--temp', '0.9', '--seed', '4'],
+                      ['--temp', '0.7', '--seed', '5', '--repeat-penalty', '1.1'],
+                      ['--temp', '0', '--stop', '\u20ac abc\u20ac a'], ['--temp', '0', '--ctx', '40']):
+            plain = self.run_json(*flags, prompt=CYCLE * 3, tokens=60)
+            drafted = self.run_json(*flags, '--lookup', '8', prompt=CYCLE * 3, tokens=60)
+            for key in ('text', 'ids', 'finish', 'generated_tokens'):
+                self.assertEqual(plain[key], drafted[key], (key, flags))
+            self.assertEqual((0, 0), (plain['drafted_tokens'], plain['accepted_tokens']))
+            self.assertEqual(plain['generated_tokens'] - 1, plain['decode_passes'])
+            self.assertGreaterEqual(drafted['drafted_tokens'], drafted['accepted_tokens'])
+        drafted = self.run_json('--temp', '0', '--lookup', '8', prompt=CYCLE * 3, tokens=60)
+        self.assertLess(drafted['decode_passes'], 20)
+        self.assertGreater(drafted['accepted_tokens'], 40)
+        self.assertGreater(drafted['tokens_per_pass'], 3)
+
+    def test_drafts_are_reported_only_where_they_were_asked_for(self):
+        note = harness.fptq('run', self.model, '-p', CYCLE * 3, '-n', '9', '--lookup', '8').stderr
+        self.assertIn(b' drafted tokens, ', note)
+        note = harness.fptq('run', self.model, '-p', CYCLE * 3, '-n', '9').stderr
+        self.assertNotIn(b'drafted', note)
+        self.assertIsNone(self.run_json('--temp', '0', '--lookup', '8', tokens=1)['tokens_per_pass'])
+        self.fail_with(2, 'run', self.model, '-p', 'a', '--lookup', '65', says='--lookup')
+
     def test_a_full_context_ends_the_text(self):
         found = self.run_json('--temp', '0', '--ctx', '6')
         self.assertEqual('context', found['finish'])
