@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-
 #include "engine/tiny_model_test.h"
 
 namespace fptq::engine {
