@@ -38,6 +38,11 @@ std::vector<std::pair<std::string, std::string>> provenance(const CompareOptions
       {"threads", std::to_string(options.common.threads)},
       {"kernels",
        options.common.isa.empty() ? std::string(isa_name(best_isa())) : options.common.isa}};
+  if (options.run.kv != model::KvType::kF32) {
+    lines.emplace_back("key-value cache", options.run.kv == model::KvType::kInt8
+                                              ? "int8 (baseline: f32)"
+                                              : "bf16 (baseline: f32)");
+  }
   if (!options.evaluation.perplexity_text.empty()) {
     lines.emplace_back("perplexity of", options.evaluation.perplexity_text.string());
   }
@@ -68,7 +73,9 @@ Status run_compare(const CompareOptions& options) {
   EvaluationOptions baseline_evaluation = options.evaluation;
   baseline_evaluation.kl_base.clear();
   RunOptions baseline_run = options.run;
-  baseline_run.require.clear();  // is about the candidates
+  // Both are about the candidates.
+  baseline_run.require.clear();
+  baseline_run.kv = model::KvType::kF32;
   FPTQ_TRY(Evaluation baseline,
            evaluate(options.baseline, options.common, baseline_run, baseline_evaluation, console));
   report::Comparison page;

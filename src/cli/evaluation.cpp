@@ -80,7 +80,9 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
   }
   FPTQ_TRY(const std::string text, read_text_file(file));
   RunOptions base_run = run;
-  base_run.require.clear();  // is about the candidate
+  // Both are about the candidate: what its cache costs is a part of its divergence.
+  base_run.require.clear();
+  base_run.kv = model::KvType::kF32;
   FPTQ_TRY(const EvaluatedModel base, load(options.kl_base, common, base_run, console));
   eval::KlOptions how;
   FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));

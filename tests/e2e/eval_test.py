@@ -86,6 +86,13 @@ class Eval(harness.ProgramTest):
         for smaller, larger in (('median', 'p90'), ('p90', 'p99'), ('p99', 'max'), ('mean', 'max')):
             self.assertLessEqual(kl[smaller], kl[larger])
 
+    def test_what_a_cache_costs_is_divergence(self):
+        kl = {kv: self.json_of('eval', self.model, '--kl', self.model, '--kl-text', self.text,
+                               '--kv', kv)['kl']['mean'] for kv in ('f32', 'bf16', 'int8')}
+        self.assertEqual(0, kl['f32'])
+        self.assertGreater(kl['bf16'], 0)
+        self.assertGreater(kl['int8'], kl['bf16'])
+
     def test_the_budget_of_divergence(self):
         flags = ['eval', self.quantized, '--kl', self.model, '--kl-text', self.text, '--kl-budget']
         self.succeed(*flags, '100')
