@@ -24,8 +24,8 @@ class IkLlama(common.Peer):
                 raise common.Unavailable(f"{self.folder / program} does not exist")
 
     def version(self):
-        # llama-bench --version does not exist; its results name the commit of the build.
-        return "build of " + self.folder.name if not hasattr(self, "commit") else self.commit
+        # The commit in llama-bench's results is that of whatever repository the build lies in.
+        return "the build given with --ik-llama"
 
     def make(self, variant, shape):
         kind = variant.removesuffix(REPACKED)
@@ -43,25 +43,28 @@ class IkLlama(common.Peer):
         if done.returncode != 0:
             raise common.Unavailable("llama-bench: " + common.last_error(done.stderr))
         rows = json.loads(done.stdout[done.stdout.index("["):])
-        self.commit = f"commit {rows[0]['build_commit']}"
         speeds = {("prefill" if row["n_gen"] == 0 else "decode"): row["avg_ts"] for row in rows}
-        said = [line.strip("= ") for line in (done.stderr + done.stdout).splitlines()
-                if "HAVE_FANCY_SIMD" in line]
+        together = self.several(model, task, repack) if task.batch > 1 else (None, [])
         return {"prefill": speeds["prefill"], "decode": speeds["decode"],
-                "decode_batch": self.several(model, task, repack) if task.batch > 1 else None,
-                "notes": said}
+                "decode_batch": together[0], "notes": together[1]}
 
     def several(self, model, task, repack):
-        """Tokens per second of all sequences, or None where llama-batched-bench was not built."""
+        """(tokens per second of all sequences, what the program says of its kernels); (None, [])
+        where llama-batched-bench was not built."""
         program = self.folder / "llama-batched-bench"
         if not program.exists():
-            return None
+            return None, []
         command = [program, "-m", model.path, "-c", task.batch * (task.decode + 8), "-b", 512,
                    "-ub", 512, "-t", task.threads, "-tb", task.threads, "-npp", 1, "-ntg",
                    task.decode, "-npl", task.batch] + (["-rtr"] if repack else [])
-        for line in common.run_quietly(command).splitlines():
+        # The table is on stderr, and a log in the working directory.
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True,
+                              cwd=common.WORK)
+        for line in (done.stdout + done.stderr).splitlines():
             cells = [cell.strip() for cell in line.strip("| ").split("|")]
             # PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S
             if len(cells) == 10 and cells[2] == str(task.batch):
-                return float(cells[7])
-        raise common.Unavailable("llama-batched-bench: printed no result")
+                said = [line.strip("= ") for line in done.stderr.splitlines()
+                        if "HAVE_FANCY_SIMD" in line]
+                return float(cells[7]), said
+        raise common.Unavailable("llama-batched-bench: " + common.last_error(done.stderr))

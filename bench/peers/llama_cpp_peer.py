@@ -9,10 +9,11 @@ class LlamaCpp(common.Peer):
 
     def prepare(self):
         # From source, since only then GGML_NATIVE lets it use every instruction of this processor.
-        # The image library is left out: it is a fifth of the build.
+        # The image library is left out: it is a fifth of the build. No cache, since the wheel that
+        # pip keeps of an earlier build may have been made with other flags.
         self.python = common.environment(
             "llama_cpp", common.HERE / "requirements-llama-cpp.txt", "import llama_cpp",
-            ["--verbose", "--no-binary", "llama-cpp-python"],
+            ["--verbose", "--no-cache-dir", "--no-binary", "llama-cpp-python"],
             {"CMAKE_ARGS": "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF "
                            f"-DCMAKE_CXX_FLAGS=-include{common.INSIDE / 'whole_tile_config.h'}",
              "CMAKE_BUILD_PARALLEL_LEVEL": "2"})
