@@ -10,6 +10,8 @@ namespace fptq {
 namespace {
 
 constexpr std::size_t kLineBytes = 64;
+// No process has more address space.
+constexpr std::size_t kAddressSpaceBytes = std::size_t{1} << 47;
 
 // The address sanitizer sees what lies outside an allocation, not what lies outside a mapping.
 #if defined(__SANITIZE_ADDRESS__)
@@ -25,16 +27,15 @@ bool is_mapped(std::size_t size_bytes) {
 }  // namespace
 
 std::byte* map_zeroed(std::size_t size_bytes) {
+  if (size_bytes > kAddressSpaceBytes) return nullptr;
   if (!is_mapped(size_bytes)) {
     const std::size_t rounded = (size_bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
-    if (rounded < size_bytes) return nullptr;
     void* bytes = std::aligned_alloc(kLineBytes, rounded);
     if (bytes != nullptr) std::memset(bytes, 0, rounded);
     return static_cast<std::byte*>(bytes);
   }
   // A mapping that is larger by a huge page contains one that starts on a huge page.
-  std::size_t mapped_bytes = 0;
-  if (__builtin_add_overflow(size_bytes, kHugePageBytes, &mapped_bytes)) return nullptr;
+  const std::size_t mapped_bytes = size_bytes + kHugePageBytes;
   void* mapping = ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) return nullptr;

@@ -190,7 +190,7 @@ TEST(AttentionScalar, StaysWithinRoundingBoundOfDoubleOracle) {
       s.store(cache.kv, 0, s.length);
       std::vector<float> out(s.q.size(), kNan);
       s.attend(attention_scalar, cache.kv, 0, s.length, out);
-      for (std::size_t t = 0; t < s.length; t += t % 64 < 62 ? 7 : 1) {
+      for (std::size_t t = 0; t < s.length; t += t % 64 < 62 ? 7u : 1u) {
         for (std::size_t g = 0; g < s.group; ++g) {
           expect_row_near_oracle(s, cache.kv, t, g, &out[(t * s.group + g) * s.head_dim]);
         }
