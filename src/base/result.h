@@ -76,11 +76,13 @@ using Status = Result<void>;
 #define FPTQ_CONCAT(a, b) FPTQ_CONCAT_INNER(a, b)
 
 // FPTQ_TRY(auto x, f()): declares x as the value of f(), or returns f()'s error.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 #define FPTQ_TRY(declaration, expression)                       \
   auto FPTQ_CONCAT(fptq_try_, __LINE__) = (expression);         \
   if (!FPTQ_CONCAT(fptq_try_, __LINE__))                        \
     return std::move(FPTQ_CONCAT(fptq_try_, __LINE__)).error(); \
   declaration = *std::move(FPTQ_CONCAT(fptq_try_, __LINE__))
+// NOLINTEND(bugprone-macro-parentheses)
 
 // FPTQ_TRY_VOID(f()): returns f()'s error, if there is one.
 #define FPTQ_TRY_VOID(expression)                                                             \
