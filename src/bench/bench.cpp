@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -192,7 +193,7 @@ void warn_of_spread(const char* what, const Spread& spread, std::vector<std::str
   const double width = (spread.max - spread.min) / spread.median;
   if (width <= kUsualSpread) return;
   warnings.push_back(std::string(what) + ": the runs differ by " +
-                     std::to_string(static_cast<int>(100.0 * width + 0.5)) +
+                     std::to_string(std::lround(100.0 * width)) +
                      " percent; close other programs and measure again");
 }
 

@@ -197,6 +197,7 @@ Result<std::map<std::string, std::string>> HfCheckpoint::read_index(
 Status HfCheckpoint::open_shards(const fs::path& index_path) {
   FPTQ_TRY(const auto shard_of, read_index(index_path));
   std::vector<std::string> shards;
+  shards.reserve(shard_of.size());
   for (const auto& [tensor, shard] : shard_of) shards.push_back(shard);
   std::sort(shards.begin(), shards.end());
   shards.erase(std::unique(shards.begin(), shards.end()), shards.end());

@@ -325,7 +325,7 @@ Result<LlamaModel> LlamaModel::load(std::shared_ptr<const io::Checkpoint> checkp
                                                 .config = std::move(config),
                                                 .weights = std::move(weights),
                                                 .frequencies = std::move(frequencies),
-                                                .rope = std::move(rope),
+                                                .rope = rope,
                                                 .attention = std::move(attention),
                                                 .silu_mul = ops::SiluMul(options.isa),
                                                 .pool = options.pool,

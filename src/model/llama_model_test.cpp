@@ -162,6 +162,7 @@ TEST_P(Bits, DoNotDependOnTheOtherSequencesOfTheBatch) {
   const std::vector<std::vector<std::int32_t>> texts = {random_ids(300, 1), random_ids(1, 2),
                                                         random_ids(290, 3)};
   std::vector<KvCache> caches;
+  caches.reserve(texts.size());
   for (const auto& text : texts) caches.push_back(*loaded.new_cache(text.size()));
   const std::vector<SequenceInput> batch = {
       {.ids = texts[0], .cache = &caches[0], .logits = LogitsWanted::kAll},

@@ -95,8 +95,8 @@ Result<std::optional<DType>> parse_scale_dtype(std::string_view text) {
 Result<LayerOverride> make_override(std::string_view pattern, std::string_view scheme,
                                     const std::optional<QuantArgs>& activations) {
   FPTQ_TRY(const LayerPattern checked, LayerPattern::compile(pattern));
-  FPTQ_TRY(LayerChoice choice, parse_layer_choice(scheme, activations));
-  return LayerOverride{std::string(pattern), std::move(choice)};
+  FPTQ_TRY(const LayerChoice choice, parse_layer_choice(scheme, activations));
+  return LayerOverride{std::string(pattern), choice};
 }
 
 std::string layer_choice_text(const LayerChoice& choice) {

@@ -52,7 +52,7 @@ void expect_golden(const std::filesystem::path& model_path, const Case& c) {
   auto text = read_text_file(data / "data" / c.text);
   ASSERT_TRUE(text) << text.error().message;
   if (made_with.contains("bytes")) {
-    *text = head_of(*std::move(text), std::stoul(made_with["bytes"].get<std::string>()));
+    *text = head_of(*text, std::stoul(made_with["bytes"].get<std::string>()));
   }
 
   auto model = testing::load_model(model_path);
