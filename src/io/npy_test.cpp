@@ -29,7 +29,9 @@ TEST(Npy, WritesTheHeaderOfVersionOneAndTheElementsInOrder) {
   EXPECT_EQ(std::string("\x93NUMPY\x01\x00\x76\x00", 10), bytes->substr(0, 10));  // 118 = 128 - 10
   EXPECT_EQ("{'descr': '<f4', 'fortran_order': False, 'shape': (2,3,), }", bytes->substr(10, 59));
   EXPECT_EQ('\n', (*bytes)[127]);
-  EXPECT_EQ(0, std::memcmp(values.data(), bytes->data() + 128, 6 * sizeof(float)));
+  std::vector<float> stored(6);
+  std::memcpy(stored.data(), bytes->data() + 128, 6 * sizeof(float));
+  EXPECT_EQ(values, stored);
 }
 
 TEST(Npy, StartsTheElementsAtAMultipleOf64) {

@@ -236,8 +236,7 @@ TEST(ChatTemplate, BoundsWhatAHostileTemplateCanDo) {
   const std::vector<std::string> hostile = {
       "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
       "{{ 'a' * 99999999 }}{{ 'a' * 99999999 }}",
-      "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% "
-      "endfor %}",
+      "{% set ns=namespace(x='ab') %}{% for i in range(60) %}{% set ns.x=ns.x~ns.x %}{% endfor %}",
       space + "{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
       space + "{% set ns.x = ns %}{{ ns }}",
       space + "{%- set\nns.x = {'a': [ns]} -%}{{ ns }}",
