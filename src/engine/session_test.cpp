@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/rng.h"
 #include "engine/tiny_model_test.h"
 
 namespace fptq::engine {
