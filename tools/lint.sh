@@ -36,7 +36,7 @@ tidy() {
       2> >(grep -vE '^[0-9]+ warnings? generated' >&2)
 }
 
-# clang-tidy looks at a file once per command that compiles it, and fuzz targets compile most modules
+# clang-tidy looks at a file once per command that compiles it, and fuzz targets compile some modules
 # again: keep the first command of each file.
 tidy_database() {
   mkdir -p build/clang-tidy
