@@ -1,6 +1,7 @@
 #include "base/aligned_memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -36,13 +37,14 @@ std::byte* map_zeroed(std::size_t size_bytes) {
   }
   // A mapping that is larger by a huge page contains one that starts on a huge page.
   const std::size_t mapped_bytes = size_bytes + kHugePageBytes;
-  void* mapping = ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  // Reserved, so that the system can refuse what it does not have.
+  void* mapping =
+      ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) return nullptr;
   auto* bytes = static_cast<std::byte*>(mapping);
   const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(bytes) % kHugePageBytes;
   const std::size_t skipped = misaligned == 0 ? 0 : kHugePageBytes - misaligned;
-  const std::size_t page_bytes = 4096;
+  const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t kept = (size_bytes + page_bytes - 1) / page_bytes * page_bytes;
   if (skipped > 0) ::munmap(bytes, skipped);
   if (skipped + kept < mapped_bytes) {
