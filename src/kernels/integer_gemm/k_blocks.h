@@ -71,5 +71,24 @@ class KBlocks {
   std::size_t max_slabs_;
 };
 
+// The loops of a product over panels: at most token_block tokens at a time, then for_each_panel().
+//   start(token, tokens, k)            when a range of inputs begins, not again for its next
+//   channels multiply(token, tokens, block, k)  for every panel
+template <typename Start, typename Multiply>
+void for_each_panel(const IntegerGemmArgs& args, const KBlocks& k_blocks, std::size_t token_block,
+                    std::size_t step, const Start& start, const Multiply& multiply) {
+  for (std::size_t token = 0; token < args.x.rows; token += token_block) {
+    const std::size_t rest = args.x.rows - token;
+    const std::size_t tokens = rest < token_block ? rest : token_block;
+    std::size_t started = k_blocks.slabs();  // first slab of the range that start() saw last
+    k_blocks.for_each_panel(args.block_begin, args.block_end, step,
+                            [&](std::size_t block, const KBlock& k) {
+                              if (started != k.slab_begin) start(token, tokens, k);
+                              started = k.slab_begin;
+                              multiply(token, tokens, block, k);
+                            });
+  }
+}
+
 }  // namespace
 }  // namespace fptq::kernels

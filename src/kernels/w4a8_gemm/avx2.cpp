@@ -192,31 +192,26 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
-    const std::size_t rest = args.x.rows - token;
-    const std::size_t tokens = rest < kTokenBlock ? rest : kTokenBlock;
-    std::size_t started = k_blocks.slabs();  // where the slabs that scratch.start is for begin
-    k_blocks.for_each_panel(
-        args.block_begin, args.block_end, 1, [&](std::size_t block, const KBlock& k) {
-          const Panel panel{.weights = scratch.weights,
-                            .zeros = nullptr,
-                            .weight_sums = scratch.weight_sums,
-                            .scales = scratch.scales,
-                            .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-                            .channels = channels_of(w, block),
-                            .k = k,
-                            .first = k.group_begin == 0,
-                            .last = k.slab_begin + k.slabs == k_blocks.slabs()};
-          unpack_block(w, block, k, scratch);
-          if (started != k.slab_begin) {
-            start_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
-            started = k.slab_begin;
-          }
-          for_each_tile(
-              args, kTileTokens, k, block, token, tokens, scratch.start, k.slabs, scratch.carry,
-              [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
-        });
-  }
+  for_each_panel(
+      args, k_blocks, kTokenBlock, 1,
+      [&](std::size_t token, std::size_t tokens, const KBlock& k) {
+        start_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
+      },
+      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+        const Panel panel{.weights = scratch.weights,
+                          .zeros = nullptr,
+                          .weight_sums = scratch.weight_sums,
+                          .scales = scratch.scales,
+                          .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+                          .channels = channels_of(w, block),
+                          .k = k,
+                          .first = k.group_begin == 0,
+                          .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+        unpack_block(w, block, k, scratch);
+        for_each_tile(
+            args, kTileTokens, k, block, token, tokens, scratch.start, k.slabs, scratch.carry,
+            [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
+      });
 }
 
 // kTokens tokens against one block, the nibbles u multiplied as they are stored:

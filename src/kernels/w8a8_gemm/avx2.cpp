@@ -156,32 +156,27 @@ void w8a8_gemm_avx2(const IntegerGemmArgs& args) {
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
   const bool zero_point = args.x.zero_points != nullptr;
-  for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
-    const std::size_t rest = args.x.rows - token;
-    const std::size_t tokens = rest < kTokenBlock ? rest : kTokenBlock;
-    std::size_t started = k_blocks.slabs();  // where the slabs that scratch.start is for begin
-    k_blocks.for_each_panel(
-        args.block_begin, args.block_end, 1, [&](std::size_t block, const KBlock& k) {
-          const Panel panel{
-              .weights = w.codes + (block * k_blocks.slabs() + k.slab_begin) * kSlabBytes8,
-              .zeros = scratch.zeros,
-              .weight_sums = scratch.weight_sums,
-              .scales = scratch.scales,
-              .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-              .channels = channels_of(w, block),
-              .k = k,
-              .first = k.group_begin == 0,
-              .last = k.slab_begin + k.slabs == k_blocks.slabs()};
-          prepare_block(w, block, k, zero_point, scratch);
-          if (started != k.slab_begin) {
-            negative_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
-            started = k.slab_begin;
-          }
-          for_each_tile(
-              args, kTileTokens, k, block, token, tokens, scratch.start, k.groups, scratch.carry,
-              [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
-        });
-  }
+  for_each_panel(
+      args, k_blocks, kTokenBlock, 1,
+      [&](std::size_t token, std::size_t tokens, const KBlock& k) {
+        negative_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
+      },
+      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+        const Panel panel{
+            .weights = w.codes + (block * k_blocks.slabs() + k.slab_begin) * kSlabBytes8,
+            .zeros = scratch.zeros,
+            .weight_sums = scratch.weight_sums,
+            .scales = scratch.scales,
+            .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+            .channels = channels_of(w, block),
+            .k = k,
+            .first = k.group_begin == 0,
+            .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+        prepare_block(w, block, k, zero_point, scratch);
+        for_each_tile(
+            args, kTileTokens, k, block, token, tokens, scratch.start, k.groups, scratch.carry,
+            [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
+      });
 }
 
 }  // namespace fptq::kernels

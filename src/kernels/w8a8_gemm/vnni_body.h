@@ -56,40 +56,35 @@ void w8a8_gemm_body(const IntegerGemmArgs& args) {
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
   const std::size_t block_bytes = k_blocks.slabs() * kSlabBytes8;
-  for (std::size_t token = 0; token < args.x.rows; token += kTokenBlock) {
-    const std::size_t rest = args.x.rows - token;
-    const std::size_t tokens = rest < kTokenBlock ? rest : kTokenBlock;
-    std::size_t started = k_blocks.slabs();  // where the slabs that scratch.start is for begin
-    k_blocks.for_each_panel(
-        args.block_begin, args.block_end, kTileBlocks, [&](std::size_t block, const KBlock& k) {
-          const std::size_t channels = channels_from(w, block, args.block_end);
-          const std::size_t blocks = ceil_div(channels, kBlockRows);
-          for (std::size_t b = 0; b < blocks; ++b) {
-            prepare_block(w, block + b, k, b, args.x.zero_points != nullptr, scratch);
-          }
-          const Panel panel{
-              .weights = w.codes + block * block_bytes + k.slab_begin * kSlabBytes8,
-              // A block that does not exist is multiplied as the one before it, for nothing.
-              .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2
-                               : blocks == 1    ? 0
-                                                : block_bytes,
-              .zeros = w.zeros == nullptr ? nullptr : scratch.zeros,
-              .weight_sums = scratch.weight_sums,
-              .scales = scratch.scales,
-              .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-              .channels = channels,
-              .k = k,
-              .first = k.group_begin == 0,
-              .last = k.slab_begin + k.slabs == k_blocks.slabs()};
-          if (started != k.slab_begin) {
-            negative_sums(args.x, token, tokens, k_blocks.slabs(), k,
-                          w.zeros == nullptr ? kBias8 : 1, scratch.start);
-            started = k.slab_begin;
-          }
-          multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
-                         scratch.carry);
-        });
-  }
+  for_each_panel(
+      args, k_blocks, kTokenBlock, kTileBlocks,
+      [&](std::size_t token, std::size_t tokens, const KBlock& k) {
+        negative_sums(args.x, token, tokens, k_blocks.slabs(), k, w.zeros == nullptr ? kBias8 : 1,
+                      scratch.start);
+      },
+      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+        const std::size_t channels = channels_from(w, block, args.block_end);
+        const std::size_t blocks = ceil_div(channels, kBlockRows);
+        for (std::size_t b = 0; b < blocks; ++b) {
+          prepare_block(w, block + b, k, b, args.x.zero_points != nullptr, scratch);
+        }
+        const Panel panel{
+            .weights = w.codes + block * block_bytes + k.slab_begin * kSlabBytes8,
+            // A block that does not exist is multiplied as the one before it, for nothing.
+            .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2
+                             : blocks == 1    ? 0
+                                              : block_bytes,
+            .zeros = w.zeros == nullptr ? nullptr : scratch.zeros,
+            .weight_sums = scratch.weight_sums,
+            .scales = scratch.scales,
+            .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+            .channels = channels,
+            .k = k,
+            .first = k.group_begin == 0,
+            .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+        multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
+                       scratch.carry);
+      });
 }
 
 }  // namespace
