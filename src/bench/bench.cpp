@@ -14,8 +14,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Longest piece of a context that is filled in one pass without being timed.
-constexpr std::size_t kFillTokens = 512;
+// How often an interruption is listened for, at most.
+constexpr double kListeningSeconds = 0.2;
 // (max - min) / median of runs on a machine that does nothing else stays below this.
 constexpr double kUsualSpread = 0.15;
 
@@ -70,9 +70,8 @@ class Bench {
     for (std::size_t run = 0; run <= options_.repeats; ++run) {
       if (run == 1 && options_.profile) model_.set_profile(&profile);
       cache.truncate(0);
-      const model::SequenceInput input = {ids, &cache, model::LogitsWanted::kLast, 0};
       const Clock::time_point start = Clock::now();
-      FPTQ_TRY_VOID(model_.forward({&input, 1}, logits));
+      FPTQ_TRY_VOID(read_prompt(ids, cache, logits));
       const double seconds = seconds_since(start);
       if (run > 0) speeds.push_back(static_cast<double>(tokens) / seconds);
       FPTQ_TRY_VOID(report("prefill"));
@@ -124,15 +123,45 @@ class Bench {
   }
 
   Status report(std::string_view stage) {
-    if (report_progress(progress_, stage, ++done_, total_)) return {};
+    ++done_;
+    return listen(stage);
+  }
+
+  // Hears of an interruption.
+  Status listen(std::string_view stage) {
+    last_listened_ = Clock::now();
+    if (report_progress(progress_, stage, done_, total_)) return {};
     return Error{Error::Kind::kInterrupted, "bench: interrupted"};
+  }
+
+  // The same in the middle of what is timed, where asking each time would be timed as well.
+  Status listen_seldom(std::string_view stage) {
+    return seconds_since(last_listened_) < kListeningSeconds ? Status{} : listen(stage);
+  }
+
+  // In the model's own passes, so that a long prompt can be interrupted.
+  Status read_prompt(std::span<const std::int32_t> ids, model::KvCache& cache,
+                     std::vector<float>& logits) {
+    while (!ids.empty()) {
+      const auto pass = ids.first(std::min(model::kPassTokens, ids.size()));
+      ids = ids.subspan(pass.size());
+      const bool last = ids.empty();
+      const model::SequenceInput input = {
+          pass, &cache, last ? model::LogitsWanted::kLast : model::LogitsWanted::kNone,
+          cache.length() + pass.size() + ids.size()};
+      FPTQ_TRY_VOID(
+          model_.forward({&input, 1}, last ? std::span<float>(logits) : std::span<float>()));
+      FPTQ_TRY_VOID(listen_seldom("prefill"));
+    }
+    return {};
   }
 
   Status fill(model::KvCache& cache, std::size_t depth) {
     while (cache.length() < depth) {
-      const auto ids = random_ids(std::min(kFillTokens, depth - cache.length()));
+      const auto ids = random_ids(std::min(model::kPassTokens, depth - cache.length()));
       const model::SequenceInput input = {ids, &cache, model::LogitsWanted::kNone, 0};
       FPTQ_TRY_VOID(model_.forward({&input, 1}, {}));
+      FPTQ_TRY_VOID(listen_seldom("decode"));
     }
     return {};
   }
@@ -150,6 +179,7 @@ class Bench {
         inputs[b] = {{ids.data() + step * batch + b, 1}, &caches[b], model::LogitsWanted::kLast, 0};
       }
       FPTQ_TRY_VOID(model_.forward(inputs, logits));
+      FPTQ_TRY_VOID(listen_seldom("decode"));
     }
     return seconds_since(start);
   }
@@ -174,6 +204,7 @@ class Bench {
   Rng rng_;
   std::uint64_t done_ = 0;
   std::uint64_t total_ = 0;
+  Clock::time_point last_listened_ = Clock::now();
 };
 
 Status check(const BenchOptions& options) {
