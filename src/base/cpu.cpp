@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 
@@ -127,6 +128,22 @@ unsigned available_cpus() {
   if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
   const int count = CPU_COUNT(&set);
   return count < 1 ? 1U : static_cast<unsigned>(count);
+}
+
+std::size_t largest_cache_bytes() {
+  std::size_t largest = 0;
+  for (std::size_t index = 0;; ++index) {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
+                       "/size");
+    std::size_t kib = 0;  // the file holds "32K"
+    if (!(file >> kib)) return largest;
+    largest = std::max(largest, kib << 10);
+  }
+}
+
+std::size_t uncached_buffer_bytes() {
+  constexpr std::size_t kMebibyte = std::size_t{1} << 20;
+  return std::clamp(2 * largest_cache_bytes(), 256 * kMebibyte, 1024 * kMebibyte);
 }
 
 }  // namespace fptq

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -43,6 +44,13 @@ enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kI
 
 // Processors that this process may run on (its affinity mask), at least 1.
 [[nodiscard]] unsigned available_cpus();
+
+// Bytes of the largest cache that the first processor can use, 0 where the system does not tell.
+[[nodiscard]] std::size_t largest_cache_bytes();
+
+// Bytes of a buffer that is read from memory however often it is read: twice the largest cache,
+// within 256 MiB and 1 GiB.
+[[nodiscard]] std::size_t uncached_buffer_bytes();
 
 // Picks from a list ordered fastest first the first variant that `isa` can run. A variant has a
 // member `isa`. The last one must be scalar, so there always is one.

@@ -66,5 +66,14 @@ TEST(ParseIsa, SaysWhatThisCpuHasInsteadOfAFamilyItLacks) {
             isa.error().message);
 }
 
+TEST(Cpu, AnUncachedBufferIsTwiceTheLargestCacheWithinBounds) {
+  const std::size_t cache = largest_cache_bytes();
+  const std::size_t buffer = uncached_buffer_bytes();
+  EXPECT_GE(buffer, std::size_t{256} << 20);
+  EXPECT_LE(buffer, std::size_t{1} << 30);
+  EXPECT_TRUE(buffer >= 2 * cache || buffer == std::size_t{1} << 30);
+  EXPECT_EQ(0U, buffer % 4096);
+}
+
 }  // namespace
 }  // namespace fptq

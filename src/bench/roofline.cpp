@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "base/aligned_memory.h"
 #include "kernels/roofline_probe/dispatch.h"
@@ -15,8 +16,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Larger than any cache that a machine with few cores has to itself.
-constexpr std::size_t kBufferFloats = std::size_t{64} << 20;
 // One call of the reading loop: 1 MiB, so that threads finish together.
 constexpr std::size_t kReadFloats = std::size_t{1} << 18;
 // A timed burst of arithmetic lasts about this long.
@@ -61,14 +60,17 @@ double arithmetic_rate(ThreadPool& pool, double seconds, std::uint64_t operation
 Result<MachineLimits> measure_limits(ThreadPool& pool, Isa isa, double seconds) {
   const kernels::RooflineProbe& probe =
       *select_variant(kernels::roofline_probe_variants(), isa).run;
-  const std::shared_ptr<std::byte> bytes = allocate_zeroed(kBufferFloats * sizeof(float));
+  const std::size_t buffer_bytes = uncached_buffer_bytes();
+  const std::size_t buffer_floats = buffer_bytes / sizeof(float);
+  const std::shared_ptr<std::byte> bytes = allocate_zeroed(buffer_bytes);
   if (bytes == nullptr) {
-    return Error{Error::Kind::kLimit,
-                 "measuring memory speed: expected 256 MiB of free memory, got none"};
+    return Error{Error::Kind::kLimit, "measuring memory speed: expected " +
+                                          std::to_string(buffer_bytes >> 20) +
+                                          " MiB of free memory, got none"};
   }
   auto* buffer = reinterpret_cast<float*>(bytes.get());
   // Each page is first touched by a thread that reads, so that it lies near a reader.
-  pool.parallel_for(kBufferFloats, kReadFloats, [&](std::size_t begin, std::size_t end) {
+  pool.parallel_for(buffer_floats, kReadFloats, [&](std::size_t begin, std::size_t end) {
     std::memset(buffer + begin, 0, (end - begin) * sizeof(float));
   });
 
@@ -88,12 +90,12 @@ Result<MachineLimits> measure_limits(ThreadPool& pool, Isa isa, double seconds) 
   const Clock::time_point start = Clock::now();
   do {
     const Clock::time_point begin = Clock::now();
-    pool.parallel_for(kBufferFloats, kReadFloats, [&](std::size_t first, std::size_t last) {
+    pool.parallel_for(buffer_floats, kReadFloats, [&](std::size_t first, std::size_t last) {
       float_sink.store(probe.read(buffer + first, last - first), std::memory_order_relaxed);
     });
     shortest = std::min(shortest, seconds_since(begin));
   } while (seconds_since(start) < seconds / 2);
-  limits.dram_read_gb_s = static_cast<double>(kBufferFloats * sizeof(float)) / shortest * 1e-9;
+  limits.dram_read_gb_s = static_cast<double>(buffer_floats * sizeof(float)) / shortest * 1e-9;
   return limits;
 }
 

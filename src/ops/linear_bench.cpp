@@ -2,10 +2,15 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/aligned_memory.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "ops/linear.h"
 
@@ -25,7 +30,7 @@ constexpr Layer kLayers[] = {
     {"smollm2-135m/lm_head", 49152, 576, 8, 0},    {"llama-3.2-1b/q_proj", 2048, 2048, 4, 32},
     {"llama-3.2-1b/k_proj", 512, 2048, 4, 32},     {"llama-3.2-1b/gate_proj", 8192, 2048, 4, 32},
     {"llama-3.2-1b/down_proj", 2048, 8192, 4, 32}, {"llama-3.2-1b/gate_proj", 8192, 2048, 4, 128},
-    {"llama-3.2-1b/gate_proj", 8192, 2048, 8, 0},
+    {"llama-3.2-1b/gate_proj", 8192, 2048, 8, 0},  {"llama-3.2-1b/lm_head", 128256, 2048, 8, 0},
 };
 
 PackedMatrix random_matrix(const Layer& layer, ThreadPool& pool) {
@@ -65,7 +70,7 @@ void run_layer(benchmark::State& state, const Layer& layer, Isa isa) {
     if (!linear) std::abort();
     bytes += linear->bytes();
     linears.push_back(*std::move(linear));
-  } while (tokens <= 8 && bytes < 200'000'000);
+  } while (tokens <= 8 && bytes < uncached_buffer_bytes());
   std::vector<float> x(tokens * layer.cols);
   Rng rng(1);
   for (float& value : x) value = static_cast<float>(rng.normal());
@@ -83,13 +88,17 @@ void run_layer(benchmark::State& state, const Layer& layer, Isa isa) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
 }
 
-// Bytes a second of a plain read of 256 MiB.
+// Bytes a second of a plain read of memory.
 void read_memory(benchmark::State& state) {
   ThreadPool pool(static_cast<std::size_t>(state.range(0)));
-  constexpr std::size_t kWords = std::size_t{1} << 25;
-  const std::vector<std::uint64_t> words(kWords, 1);
+  const std::size_t bytes = uncached_buffer_bytes();
+  const std::size_t count = bytes / sizeof(std::uint64_t);
+  const std::shared_ptr<std::byte> buffer = allocate_zeroed(bytes);
+  if (buffer == nullptr) std::abort();
+  auto* words = reinterpret_cast<std::uint64_t*>(buffer.get());
+  std::fill_n(words, count, 1);
   for (auto _ : state) {
-    pool.parallel_for(kWords, kWords / 64, [&](std::size_t begin, std::size_t end) {
+    pool.parallel_for(count, count / 64, [&](std::size_t begin, std::size_t end) {
       std::uint64_t sums[8] = {};
       for (std::size_t i = begin; i < end; i += 8) {
         for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += words[i + lane];
@@ -97,7 +106,7 @@ void read_memory(benchmark::State& state) {
       benchmark::DoNotOptimize(sums);
     });
   }
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kWords * 8));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
 }
 BENCHMARK(read_memory)->Name("dram_read")->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime();
 
