@@ -22,6 +22,12 @@ constexpr std::size_t kTileBlocks = kTileRows / kBlockRows;
 // Tokens that share one unpacked panel; their codes stay in the second-level cache.
 constexpr std::size_t kTokenBlock = 252;
 
+// A tile of so few tokens waits for memory, where its weights come from. It asks for them so many
+// bytes ahead, two lines of a stream at a time, and has separate sums for the two, since a chain of
+// sums holds loads up.
+constexpr std::size_t kMemoryBoundTokens = 2;
+constexpr std::size_t kPrefetchBytes = 512;
+
 // What the tiles of one panel (kTileRows channels, one block of slabs) share.
 struct Panel {
   const std::uint8_t* weights;  // quads of the panel's first channels
@@ -129,11 +135,66 @@ inline __attribute__((always_inline)) void start_sums(const Panel& panel, const 
   }
 }
 
+// sum += the products of one slab; w and x are its weights and activations.
+template <std::size_t kTokens>
+inline __attribute__((always_inline)) void add_slab(const Panel& panel, const TileTokens& tokens,
+                                                    const std::uint8_t* w, const std::int8_t* x,
+                                                    Lanes (&sum)[kTokens][kTileRegisters]) {
+#pragma GCC unroll 8
+  for (std::size_t quad = 0; quad < kSlabCols / 4; ++quad) {
+    Lanes weights[kTileRegisters];
+#pragma GCC unroll 2
+    for (std::size_t r = 0; r < kTileRegisters; ++r) {
+      weights[r] = load_lanes(w + quad * kQuadBytes + r * panel.weight_stride);
+    }
+#pragma GCC unroll 16
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      const Lanes codes = broadcast_quad(x + quad * 4 + t * tokens.x_stride);
+#pragma GCC unroll 2
+      for (std::size_t r = 0; r < kTileRegisters; ++r) {
+        sum[t][r] = dot_bytes(sum[t][r], weights[r], codes);
+        keep_in_order(sum[t][r]);
+      }
+    }
+  }
+}
+
+// The same where weights come from memory: even quads into sum, odd ones into odd_sum.
+template <std::size_t kTokens>
+inline __attribute__((always_inline)) void add_slab_from_memory(
+    const Panel& panel, const TileTokens& tokens, const std::uint8_t* w, const std::int8_t* x,
+    Lanes (&sum)[kTokens][kTileRegisters], Lanes (&odd_sum)[kTokens][kTileRegisters]) {
+#pragma GCC unroll 4
+  for (std::size_t quad = 0; quad < kSlabCols / 4; quad += 2) {
+    Lanes even[kTokens];
+    Lanes odd[kTokens];
+#pragma GCC unroll 2
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      even[t] = broadcast_quad(x + quad * 4 + t * tokens.x_stride);
+      odd[t] = broadcast_quad(x + quad * 4 + 4 + t * tokens.x_stride);
+    }
+#pragma GCC unroll 2
+    for (std::size_t r = 0; r < kTileRegisters; ++r) {
+      const std::uint8_t* from = w + quad * kQuadBytes + r * panel.weight_stride;
+      _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes + kQuadBytes), _MM_HINT_T0);
+#pragma GCC unroll 2
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        sum[t][r] = dot_bytes(sum[t][r], load_lanes(from), even[t]);
+        keep_in_order(sum[t][r]);
+        odd_sum[t][r] = dot_bytes(odd_sum[t][r], load_lanes(from + kQuadBytes), odd[t]);
+        keep_in_order(odd_sum[t][r]);
+      }
+    }
+  }
+}
+
 // kOneSlab: every group is one slab of this panel. Groups then end so often that it pays to have
 // fewer tokens and keep their results in registers, where there are enough of them.
 template <std::size_t kTokens, bool kPlain, bool kOneSlab>
 __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileTokens& tokens) {
   constexpr bool kResident = kOneSlab && kOneSlabResident;
+  constexpr bool kMemoryBound = kTokens <= kMemoryBoundTokens;
   TileResults<kTokens> results;
   load_results(panel, tokens, results);
   FloatLanes resident[kResident ? kTokens : 1][kTileRegisters];
@@ -152,31 +213,30 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
   for (std::size_t g = 0; g < panel.k.groups; ++g) {
     Lanes sum[kTokens][kTileRegisters];
     start_sums<kPlain>(panel, tokens, g, sum);
+    Lanes odd_sum[kTokens][kTileRegisters];
+    if constexpr (kMemoryBound) {
+      for (auto& row : odd_sum) {
+        for (Lanes& lanes : row) lanes = zero_lanes();
+      }
+    }
     std::size_t slabs = 1;
     if constexpr (!kOneSlab) {
       slabs = slabs_left < panel.k.group_slabs ? slabs_left : panel.k.group_slabs;
       slabs_left -= slabs;
     }
     for (std::size_t slab = 0; slab < slabs; ++slab) {
-#pragma GCC unroll 8
-      for (std::size_t quad = 0; quad < kSlabCols / 4; ++quad) {
-        Lanes weights[kTileRegisters];
-#pragma GCC unroll 2
-        for (std::size_t r = 0; r < kTileRegisters; ++r) {
-          weights[r] = load_lanes(w + quad * kQuadBytes + r * panel.weight_stride);
-        }
-#pragma GCC unroll 16
-        for (std::size_t t = 0; t < kTokens; ++t) {
-          const Lanes codes = broadcast_quad(x + quad * 4 + t * tokens.x_stride);
-#pragma GCC unroll 2
-          for (std::size_t r = 0; r < kTileRegisters; ++r) {
-            sum[t][r] = dot_bytes(sum[t][r], weights[r], codes);
-            keep_in_order(sum[t][r]);
-          }
-        }
+      if constexpr (kMemoryBound) {
+        add_slab_from_memory(panel, tokens, w, x, sum, odd_sum);
+      } else {
+        add_slab(panel, tokens, w, x, sum);
       }
       w += kSlabBytes8;
       x += kSlabCols;
+    }
+    if constexpr (kMemoryBound) {
+      for (std::size_t t = 0; t < kTokens; ++t) {
+        for (std::size_t r = 0; r < kTileRegisters; ++r) sum[t][r] = sum[t][r] + odd_sum[t][r];
+      }
     }
     if (!kOneSlab && (panel.k.continues || panel.k.unfinished)) {
 #pragma GCC unroll 16
