@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -44,10 +45,22 @@ std::vector<float> awkward_weights(std::size_t rows, std::size_t cols, std::uint
   return weights;
 }
 
-class RoundRow : public ::testing::TestWithParam<std::tuple<QuantArgs, DType, std::size_t>> {};
+// The scheme of the weights and the type of its scales by name, and the width of a row.
+using RowCase = std::tuple<std::string_view, std::string_view, std::size_t>;
+
+class RoundRow : public ::testing::TestWithParam<RowCase> {};
+
+std::string row_case_name(const ::testing::TestParamInfo<RowCase>& parameter) {
+  const auto& [scheme, scale_type, cols] = parameter.param;
+  std::string name(scheme);
+  for (char& c : name) c = c == '-' ? '_' : c;
+  return name + "_" + std::string(scale_type) + "_" + std::to_string(cols);
+}
 
 TEST_P(RoundRow, EqualsTheScalarDefinitionBitForBit) {
-  const auto& [args, scale_dtype, cols] = GetParam();
+  const auto& [scheme, scale_type, cols] = GetParam();
+  const QuantArgs args = *parse_scheme(scheme)->weights;
+  const DType scale_dtype = *parse_dtype(scale_type);
   const std::size_t rows = 6;
   std::vector<float> weights = awkward_weights(rows, cols, 7 + cols);
   for (float& value : weights) {
@@ -65,13 +78,10 @@ TEST_P(RoundRow, EqualsTheScalarDefinitionBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(
     SchemesAndWidths, RoundRow,
-    ::testing::Combine(::testing::Values(int_weights(4, Strategy::kGroup, 32, false),
-                                         int_weights(4, Strategy::kGroup, 32, true),
-                                         int_weights(4, Strategy::kGroup, 128, false),
-                                         int_weights(4, Strategy::kChannel, 0, false),
-                                         int_weights(8, Strategy::kChannel, 0, true)),
-                       ::testing::Values(DType::kF32, DType::kF16, DType::kBF16),
-                       ::testing::Values(1, 15, 31, 32, 33, 127, 128, 129, 288)));
+    ::testing::Combine(::testing::Values("w4g32", "w4g32-sym", "w4g128", "w4c-asym", "w8c"),
+                       ::testing::Values("F32", "F16", "BF16"),
+                       ::testing::Values(1, 15, 31, 32, 33, 127, 128, 129, 288)),
+    row_case_name);
 
 TEST(RoundRow, MeasuresWhatDequantizingLoses) {
   const std::size_t cols = 37;

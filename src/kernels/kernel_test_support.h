@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <ostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,7 +16,18 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "kernels/element_type.h"
+#include "kernels/variant.h"
 #include "numeric/dtype.h"
+
+namespace fptq::kernels {
+
+// How a variant shows as the parameter of a test: its ISA.
+template <typename Function>
+std::ostream& operator<<(std::ostream& out, const Variant<Function>& variant) {
+  return out << isa_name(variant.isa);
+}
+
+}  // namespace fptq::kernels
 
 namespace fptq::kernels::testing {
 

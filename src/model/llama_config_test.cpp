@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <ostream>
 #include <string>
 
 namespace fptq::model {
@@ -148,6 +149,10 @@ struct BadValue {
   const char* message;
 };
 
+std::ostream& operator<<(std::ostream& out, const BadValue& bad) {
+  return out << bad.key << " = " << bad.value;
+}
+
 class HostileConfig : public ::testing::TestWithParam<BadValue> {};
 
 TEST_P(HostileConfig, IsRefusedWithTheKeyExpectedAndFound) {
@@ -190,7 +195,9 @@ INSTANTIATE_TEST_SUITE_P(
                  "rope_scaling: factor: expected a number from 1.0 to 1000000.0, got 0"},
         BadValue{"rope_scaling", R"({"type": "linear"})",
                  "rope_scaling: factor: expected a number from 1.0 to 1000000.0, got nothing"}),
-    [](const auto& parameter) { return "Case" + std::to_string(parameter.index); });
+    [](const auto& parameter) {
+      return std::string(parameter.param.key) + "_" + std::to_string(parameter.index);
+    });
 
 TEST(LlamaConfig, RefusesWhatIsNotAnObject) {
   EXPECT_EQ("config.json: expected a JSON object, got []", error_of(Json::array()).message);

@@ -94,14 +94,16 @@ Written expected_output(const TensorPlan& plan, const std::vector<float>& values
   return written;
 }
 
-class WriteTensor : public ::testing::TestWithParam<QuantArgs> {};
+// The scheme of the weights by name.
+class WriteTensor : public ::testing::TestWithParam<const char*> {};
 
 // 70000 columns make blocks of 8 rows, so 18 rows take three blocks, the last of 2.
 TEST_P(WriteTensor, WritesWhatTheWholeMatrixRoundsToWhateverTheThreads) {
+  const QuantArgs args = *parse_scheme(GetParam())->weights;
   for (const auto& [rows, cols] :
        {std::pair<std::size_t, std::size_t>{13, 72}, std::pair<std::size_t, std::size_t>{1, 1},
         std::pair<std::size_t, std::size_t>{18, 70000}}) {
-    const TensorPlan plan = quantized_plan(rows, cols, GetParam(), DType::kF16);
+    const TensorPlan plan = quantized_plan(rows, cols, args, DType::kF16);
     const std::vector<float> values = random_weights(rows * cols, 5);
     const Tensor weights = make_tensor(DType::kF32, plan.shape, values);
     const Written expected = expected_output(plan, values);
@@ -116,10 +118,12 @@ TEST_P(WriteTensor, WritesWhatTheWholeMatrixRoundsToWhateverTheThreads) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, WriteTensor,
-                         ::testing::Values(int_weights(4, Strategy::kGroup, 32, false),
-                                           int_weights(4, Strategy::kChannel, 0, true),
-                                           int_weights(8, Strategy::kChannel, 0, true),
-                                           int_weights(8, Strategy::kGroup, 64, false)));
+                         ::testing::Values("w4g32", "w4c", "w8c", "w8g64-asym"),
+                         [](const auto& parameter) {
+                           std::string name = parameter.param;
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
 
 TEST(WriteTensorErrors, NameTheElementThatIsNotFinite) {
   const TensorPlan plan =

@@ -123,7 +123,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"stories-656k.tinystories60k.rolling", "stories-656k", kStories, Protocol::kLmEval},
         Case{"stories15m.tinystories60k.gptq", "stories15m", kStories, Protocol::kGptq},
         Case{"stories15m.tinystories60k.llamacpp", "stories15m", kStories, Protocol::kLlamaCpp},
-        Case{"stories15m.tinystories60k.rolling", "stories15m", kStories, Protocol::kLmEval}));
+        Case{"stories15m.tinystories60k.rolling", "stories15m", kStories, Protocol::kLmEval}),
+    [](const auto& parameter) {
+      std::string name = parameter.param.golden;
+      for (char& c : name) c = c == '-' || c == '.' ? '_' : c;
+      return name;
+    });
 
 // Minutes long, and its model is not among the test data.
 TEST(GoldenPerplexityOfSmolLm2, MatchesTheReference) {
