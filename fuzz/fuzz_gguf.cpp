@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "io/ggml_types.h"
 #include "io/gguf.h"
 #include "io/gguf_llama.h"
@@ -38,10 +39,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto bytes = std::as_bytes(std::span(data, size));
   const auto file = fptq::io::parse_gguf(bytes, "fuzz");
   if (!file) return 0;
+  fptq::ThreadPool pool(1);
   std::vector<float> rope_factors;
   for (const GgufTensor& tensor : file->tensors) {
     const fptq::Tensor values = read_tensor(bytes, tensor);
-    static_cast<void>(fptq::find_non_finite(values));
+    static_cast<void>(fptq::find_non_finite(values, pool));
     static_cast<void>(fptq::io::hf_name_of_gguf(tensor.name));
     static_cast<void>(fptq::io::half_split_rows(values, 2));
     if (tensor.name == fptq::io::kGgufRopeFactors) rope_factors = values.to_f32();

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/check.h"
+#include "base/thread_pool.h"
 #include "io/gguf_tokenizer.h"
 #include "io/llama2c.h"
 #include "io/rope_order.h"
@@ -16,10 +17,11 @@ namespace {
 void read_checkpoint(std::span<const std::byte> file) {
   const auto parsed = fptq::io::parse_llama2c(file, "fuzz");
   if (!parsed) return;
+  fptq::ThreadPool pool(1);
   for (const auto& entry : parsed->tensors) {
     const fptq::Tensor tensor(fptq::DType::kF32, entry.shape,
                               file.subspan(entry.begin, entry.size_bytes), nullptr);
-    static_cast<void>(fptq::find_non_finite(tensor));
+    static_cast<void>(fptq::find_non_finite(tensor, pool));
     if (entry.rotary_heads == 0) continue;
     FPTQ_CHECK(bool(fptq::io::half_split_rows(tensor, entry.rotary_heads)),
                "the header's heads fit its projections");

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/check.h"
+#include "base/thread_pool.h"
 #include "io/safetensors.h"
 #include "tensor/finite.h"
 #include "tensor/tensor.h"
@@ -17,12 +18,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FPTQ_CHECK(!header.error().message.empty(), "every refusal has a message");
     return 0;
   }
+  fptq::ThreadPool pool(1);
   std::size_t covered = 0;
   std::uint8_t sum = 0;
   for (const auto& entry : header->entries) {
     const auto bytes = file.subspan(entry.begin, entry.end - entry.begin);
     const fptq::Tensor tensor(entry.dtype, entry.shape, bytes, nullptr);
-    static_cast<void>(fptq::find_non_finite(tensor));
+    static_cast<void>(fptq::find_non_finite(tensor, pool));
     for (const std::byte byte : bytes) sum = static_cast<std::uint8_t>(sum + std::uint8_t(byte));
     covered += bytes.size();
     FPTQ_CHECK(header->find(entry.name) == &entry, "names are unique and sorted");
