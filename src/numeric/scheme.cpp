@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "numeric/code_table.h"
+
 namespace fptq {
 namespace {
 
@@ -47,7 +49,8 @@ Error not_understood(std::string_view text, std::string_view part) {
   return Error{Error::Kind::kInvalidArgument,
                "scheme \"" + std::string(text) + "\": \"" + std::string(part) +
                    "\" is not understood; expected w4g32, w4g64, w4g128, w4c or w8c, then "
-                   "optionally -sym or -asym, then -a8t or -a16; or bf16, f16, f32, keep"};
+                   "optionally -sym or -asym, then -a8t or -a16; nf4, fp4, nf4b64 or nf4b64-dq; or "
+                   "bf16, f16, f32, keep"};
 }
 
 // "g32" -> 32. Nothing where it is not a letter and a number from 1 to kMaxGroupSize.
@@ -60,10 +63,14 @@ std::optional<std::size_t> read_size(std::string_view digits) {
 }
 
 std::optional<QuantArgs> read_weights(std::string_view part) {
-  if (part == "nf4" || part.starts_with("nf4b")) {
-    const auto block = part == "nf4" ? std::optional<std::size_t>(64) : read_size(part.substr(4));
-    if (!block) return std::nullopt;
-    return QuantArgs{4, CodeType::kNf4, true, Strategy::kBlock, *block, false, false};
+  for (const CodeType type : {CodeType::kNf4, CodeType::kFp4}) {
+    if (!part.starts_with(code_type_name(type))) continue;
+    part.remove_prefix(code_type_name(type).size());
+    if (part.empty()) return table_weights(type, 64, /*double_quantized=*/true);
+    if (part[0] != 'b') return std::nullopt;
+    const auto block = read_size(part.substr(1));
+    if (!block || !is_table_block_size(*block)) return std::nullopt;
+    return table_weights(type, *block, /*double_quantized=*/false);
   }
   if (part.size() < 3 || part[0] != 'w' || (part[1] != '4' && part[1] != '8')) return std::nullopt;
   const int num_bits = part[1] - '0';
@@ -108,8 +115,8 @@ QuantArgs a8_static_per_tensor(bool symmetric) {
 
 std::string layout_name(const QuantArgs& weights) {
   if (weights.type != CodeType::kInt) {
-    const std::string table = weights.type == CodeType::kNf4 ? "nf4b" : "fp4b";
-    return table + std::to_string(weights.group_size) + (weights.double_quantized ? "-dq" : "");
+    return std::string(code_type_name(weights.type)) + "b" + std::to_string(weights.group_size) +
+           (weights.double_quantized ? "-dq" : "");
   }
   const std::string bits = "w" + std::to_string(weights.num_bits);
   switch (weights.strategy) {
@@ -135,7 +142,7 @@ std::string scheme_name(const Scheme& scheme) {
 
 std::string describe_scheme(const Scheme& scheme) {
   std::string text = scheme_name(scheme);
-  if (!scheme.weights) return text;
+  if (!scheme.weights || scheme.weights->type != CodeType::kInt) return text;
   text += " (weights " + std::string(symmetry_name(*scheme.weights));
   if (scheme.activations) {
     text += ", activations " + std::string(symmetry_name(*scheme.activations));

@@ -57,13 +57,15 @@ struct Scheme {
 [[nodiscard]] std::string scheme_name(const Scheme& scheme);
 
 // The short name with the symmetry of each operand, for receipts:
-// "w4g32-a8t (weights asymmetric, activations symmetric)".
+// "w4g32-a8t (weights asymmetric, activations symmetric)". Tables have no zero points to speak of.
 [[nodiscard]] std::string describe_scheme(const Scheme& scheme);
 
-// Reads a short name: w4g32, w4g64, w4g128 (any group), w4c, w8c, w8g64, nf4 / nf4b64, each
-// optionally followed by -a8t, -a8s, -a16 (and -dq after nf4); "bf16", "f16", "f32" and "keep"
-// mean: not quantized. 4-bit groups are asymmetric and the rest symmetric unless "-sym" or "-asym"
-// behind the operand says otherwise: "w4c-asym-a8t" of the weights, "w4c-a8t-asym" of activations.
+// Reads a short name: w4g32, w4g64, w4g128 (any group), w4c, w8c, w8g64, each optionally followed
+// by -a8t, -a8s, -a16; "bf16", "f16", "f32" and "keep" mean: not quantized. 4-bit groups are
+// asymmetric and the rest symmetric unless "-sym" or "-asym" behind the operand says otherwise:
+// "w4c-asym-a8t" of the weights, "w4c-a8t-asym" of activations. nf4b64 and fp4b64 (blocks of 32 to
+// 4096, powers of two) are tables, nf4b64-dq the same with quantized constants; nf4 and fp4 stand
+// for nf4b64-dq and fp4b64-dq.
 // Errors: kInvalidArgument names the part that is not understood and lists what is.
 [[nodiscard]] Result<Scheme> parse_scheme(std::string_view text);
 
