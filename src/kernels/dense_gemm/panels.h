@@ -1,0 +1,182 @@
+// The product of many tokens with weights that are widened to float32 tile by tile, whatever they
+// are stored as. Written once over Vec; include a vec_<isa>.h before it.
+//
+// Every token of a block reuses a tile of w in scratch:
+//
+//   for kBlockM tokens, for kBlockN channels
+//     for kBlockK of k             x block in L2; partial sums wait in scratch, in L2
+//       for kTileN channels        w tile [kTileN, kBlockK] as float32, in L1
+//         for kTileM tokens        kTileM x kTileN sums in registers, one part of the lanes a pass
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/simd/f32x16.h"
+
+namespace fptq::kernels {
+namespace {
+
+inline constexpr std::size_t kTileM = Vec::kRegisters == 32 ? 4 : Vec::kRegisters == 16 ? 3 : 2;
+inline constexpr std::size_t kTileN = Vec::kRegisters == 32 ? 6 : Vec::kRegisters == 16 ? 4 : 2;
+inline constexpr std::size_t kBlockK = 640;  // 15 KiB of w and 10 KiB of x
+// Floats between rows of the w tile: not a multiple of 4096 bytes, which would put all rows into
+// the same sets of the L1 cache.
+inline constexpr std::size_t kTileStride = kBlockK + 16;
+inline constexpr std::size_t kBlockM = 96;
+inline constexpr std::size_t kBlockN = 24;
+inline constexpr std::size_t kPanelScratchFloats =
+    kTileN * kTileStride + kBlockM * kBlockN * kVirtualLanes + kVirtualLanes;
+
+static_assert(kBlockM % kTileM == 0 && kBlockN % kTileN == 0);
+static_assert(kBlockK % kVirtualLanes == 0);
+
+// y[i, j] = sum_k x[i, k] * w[j, k] with the order of sums of dense_gemm/contract.h.
+struct PanelProduct {
+  const float* x;  // [m, k]
+  std::size_t x_stride;
+  float* y;  // [m, n] out
+  std::size_t y_stride;
+  std::size_t m;
+  std::size_t n;
+  std::size_t k;
+  float* scratch;  // [kPanelScratchFloats]
+};
+
+inline std::size_t at_most(std::size_t value, std::size_t limit) {
+  return value < limit ? value : limit;
+}
+
+inline void prefetch_bytes(const void* first, std::size_t bytes) {
+  constexpr std::size_t kLineBytes = 64;
+  for (std::size_t byte = 0; byte < bytes; byte += kLineBytes) {
+    prefetch(static_cast<const unsigned char*>(first) + byte);
+  }
+}
+
+// sums[r, c, :] += the 16 partial sums of kRows tokens and kTileN channels over `count` of k;
+// `first`: starts from zero instead.
+template <std::size_t kRows>
+void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std::size_t count,
+                   bool first, float* sums) {
+  const std::size_t whole = count / kVirtualLanes * kVirtualLanes;
+  for (std::size_t part = 0; part < kParts; ++part) {
+    const std::size_t lane = part * Vec::kLanes;
+    Vec sum[kRows][kTileN];
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kTileN; ++c) {
+        sum[r][c] = first ? vec_zero() : load_f32(sums + (r * kTileN + c) * kVirtualLanes + lane);
+      }
+    }
+    for (std::size_t i = lane; i < whole; i += kVirtualLanes) {
+      Vec ws[kTileN];
+      for (std::size_t c = 0; c < kTileN; ++c) ws[c] = load_f32(tile + c * kTileStride + i);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const Vec xs = load_f32(x + r * x_stride + i);
+        for (std::size_t c = 0; c < kTileN; ++c) sum[r][c] = fma(ws[c], xs, sum[r][c]);
+      }
+    }
+    if (whole < count) {
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const F32x16 xs =
+            load16_partial<ElementType::kF32>(x + r * x_stride + whole, count - whole);
+        for (std::size_t c = 0; c < kTileN; ++c) {
+          const Vec ws = load_f32(tile + c * kTileStride + whole + lane);
+          sum[r][c] = fma(ws, xs.part[part], sum[r][c]);
+        }
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kTileN; ++c) {
+        store_f32(sums + (r * kTileN + c) * kVirtualLanes + lane, sum[r][c]);
+      }
+    }
+  }
+}
+
+void multiply_tile_of(std::size_t rows, const float* x, std::size_t x_stride, const float* tile,
+                      std::size_t count, bool first, float* sums) {
+  static_assert(kTileM <= 4);
+  if (rows == kTileM) return multiply_tile<kTileM>(x, x_stride, tile, count, first, sums);
+  if (rows == 1) return multiply_tile<1>(x, x_stride, tile, count, first, sums);
+  if (rows == 2) return multiply_tile<2>(x, x_stride, tile, count, first, sums);
+  return multiply_tile<3>(x, x_stride, tile, count, first, sums);
+}
+
+// A block of x times a block of w, and where its partial sums are.
+struct Block {
+  std::size_t token;  // first of `tokens` <= kBlockM
+  std::size_t tokens;
+  std::size_t k;  // first of `depth` <= kBlockK
+  std::size_t depth;
+  float* tile;     // [kTileN, kTileStride]
+  float* sums;     // [kBlockM, kTileN, 16] for each tile of channels
+  bool keep_sums;  // k does not fit one block
+};
+
+// Adds up a tile's lanes and writes them to y: `rows` tokens from i on, `channels` from j on.
+inline void write_totals(const PanelProduct& args, std::size_t i, std::size_t rows, std::size_t j,
+                         std::size_t channels, const float* sums) {
+  float totals[kTileM * kTileN + Vec::kLanes];
+  reduce_add16_each(sums, rows * kTileN, totals);
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* y = args.y + (i + r) * args.y_stride + j;
+    for (std::size_t c = 0; c < channels; ++c) y[c] = totals[r * kTileN + c];
+  }
+}
+
+// A block times kTileN or fewer channels from j on.
+template <typename Rows>
+void multiply_channels(const PanelProduct& args, const Rows& w, const Block& block, std::size_t j) {
+  const std::size_t channels = at_most(args.n - j, kTileN);
+  w.widen(j, channels, block.k, block.depth, block.tile);
+  const bool last = block.k + block.depth == args.k;
+  float* kept = block.sums + j % kBlockN * kBlockM * kVirtualLanes;
+  for (std::size_t i = 0; i < block.tokens; i += kTileM) {
+    const std::size_t rows = at_most(block.tokens - i, kTileM);
+    const float* x = args.x + (block.token + i) * args.x_stride + block.k;
+    // Sums that need not wait stay in L1.
+    float* sums = block.keep_sums ? kept + i * kTileN * kVirtualLanes : block.sums;
+    // Rows of the next tile arrive while this one is multiplied.
+    const std::size_t next = j + kTileN + i / kTileM;
+    if (i / kTileM < kTileN && next < args.n) w.prefetch_row(next, block.k, block.depth);
+    multiply_tile_of(rows, x, args.x_stride, block.tile, block.depth, block.k == 0, sums);
+    if (last) write_totals(args, block.token + i, rows, j, channels, sums);
+  }
+}
+
+//   w.widen(j, channels, k, count, tile)
+//             tile[c * kTileStride + i] = w[j + c, k + i] for i < count, zeros up to a multiple
+//             of 16; k is a multiple of 16, and count too unless the row ends
+//   w.prefetch_row(j, k, count)
+//             asks for the bytes of w[j, k..k + count)
+template <typename Rows>
+void multiply_panels(const PanelProduct& args, const Rows& w) {
+  Block block{};
+  const std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(args.scratch) / 4 % 16;
+  block.tile = args.scratch + (16 - misalignment) % 16;
+  block.sums = block.tile + kTileN * kTileStride;
+  // Channels that the last tile lacks are multiplied too, and not written: give them numbers.
+  for (std::size_t i = 0; i < kTileN * kTileStride; i += Vec::kLanes) {
+    store_f32(block.tile + i, vec_zero());
+  }
+  // Blocks of equal depth, whole lanes.
+  const std::size_t blocks = (args.k + kBlockK - 1) / kBlockK;
+  const std::size_t depth =
+      ((args.k + blocks - 1) / blocks + kVirtualLanes - 1) / kVirtualLanes * kVirtualLanes;
+  block.keep_sums = depth < args.k;
+  for (block.token = 0; block.token < args.m; block.token += kBlockM) {
+    block.tokens = at_most(args.m - block.token, kBlockM);
+    for (std::size_t j0 = 0; j0 < args.n; j0 += kBlockN) {
+      const std::size_t j_end = at_most(args.n, j0 + kBlockN);
+      for (block.k = 0; block.k < args.k; block.k += depth) {
+        block.depth = at_most(args.k - block.k, depth);
+        for (std::size_t j = j0; j < j_end; j += kTileN) multiply_channels(args, w, block, j);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fptq::kernels
