@@ -1,6 +1,8 @@
-// Hostile config.json: the model's configuration, its quantization and its rotary angles.
+// Hostile config.json: the model's configuration, its quantization and its rotary angles; and the
+// quant_state of bitsandbytes.
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -10,11 +12,18 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "model/bitsandbytes_config.h"
 #include "model/llama_config.h"
 #include "model/rope_table.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(data, data + size);
+  for (const fptq::CodeType type : {fptq::CodeType::kNf4, fptq::CodeType::kFp4}) {
+    const auto state = fptq::model::parse_table_state(text, type, "fuzz");
+    if (!state) continue;
+    FPTQ_CHECK(state->shape.size() == 2 && std::isfinite(state->nested_offset),
+               "a matrix with a finite offset");
+  }
   const auto json = fptq::parse_json(text, "fuzz");
   if (!json) return 0;
   const auto quantization = fptq::model::QuantConfig::parse(*json, "fuzz");

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "model/quant_config.h"
+#include "model/table_module.h"
 
 namespace fptq::model {
 namespace {
@@ -19,6 +20,16 @@ namespace {
 constexpr std::array<std::string_view, 6> kQuantizedSuffixes = {
     ".weight_packed",     ".weight",       ".weight_scale",
     ".weight_zero_point", ".weight_shape", ".weight_g_idx"};
+
+// What may follow a module's name in bitsandbytes' layout, its codes first.
+constexpr std::array<std::string_view, 7> kTableSuffixes = {
+    ".weight",
+    ".weight.absmax",
+    ".weight.quant_map",
+    ".weight.nested_absmax",
+    ".weight.nested_quant_map",
+    ".weight.quant_state.bitsandbytes__nf4",
+    ".weight.quant_state.bitsandbytes__fp4"};
 
 std::string lower_case(std::string text) {
   std::ranges::transform(text, text.begin(), [](char c) {
@@ -78,6 +89,32 @@ Result<InventoryEntry> quantized_entry(const io::Checkpoint& checkpoint, const s
   return entry;
 }
 
+// The module that a tensor in bitsandbytes' layout belongs to; nothing for other tensors.
+std::optional<std::string> table_module(const io::Checkpoint& checkpoint,
+                                        const std::string& tensor) {
+  for (const std::string_view suffix : kTableSuffixes) {
+    if (!tensor.ends_with(suffix)) continue;
+    std::string module = tensor.substr(0, tensor.size() - suffix.size());
+    const bool complete = checkpoint.find(module + ".weight") != nullptr &&
+                          find_table_state(checkpoint, module) != nullptr;
+    if (complete) return module;
+  }
+  return std::nullopt;
+}
+
+Result<InventoryEntry> table_entry(const io::Checkpoint& checkpoint, const std::string& module) {
+  FPTQ_TRY(const TableState state, read_table_state(checkpoint, module));
+  InventoryEntry entry;
+  entry.name = module + ".weight";
+  entry.shape = state.shape;
+  entry.scheme = scheme_name({state.weights, std::nullopt});
+  for (const std::string_view suffix : kTableSuffixes) {
+    const io::TensorInfo* part = checkpoint.find(module + std::string(suffix));
+    if (part != nullptr) entry.bytes += part->stored_bytes;
+  }
+  return entry;
+}
+
 // 8 * bytes / parameters of the entries that `wanted` picks.
 template <typename Wanted>
 double bits_per_parameter(const std::vector<InventoryEntry>& entries, const Wanted& wanted) {
@@ -131,6 +168,14 @@ Result<Inventory> take_inventory(const io::Checkpoint& checkpoint) {
   for (const io::TensorInfo& info : checkpoint.tensors()) {
     InventoryEntry entry;
     bool part_of_another = false;
+    if (quantization && quantization->is_bitsandbytes()) {
+      if (const auto module = table_module(checkpoint, info.name)) {
+        part_of_another = info.name != *module + ".weight";
+        if (!part_of_another) {
+          FPTQ_TRY(entry, table_entry(checkpoint, *module));
+        }
+      }
+    }
     for (const std::string_view suffix : kQuantizedSuffixes) {
       if (!info.name.ends_with(suffix)) continue;
       const std::string module = info.name.substr(0, info.name.size() - suffix.size());

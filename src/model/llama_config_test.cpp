@@ -105,7 +105,8 @@ TEST(LlamaConfig, NamesWhatIsNotSupported) {
       "layers, got {\"rope_type\":\"default\"}",
       layers.message);
   EXPECT_EQ(
-      "config.json: quantization_config: quant_method: expected \"compressed-tensors\", got "
+      "config.json: quantization_config: quant_method: expected \"compressed-tensors\" or "
+      "\"bitsandbytes\", got "
       "\"gptq\"",
       error_of(with("quantization_config", R"({"quant_method": "gptq"})")).message);
   EXPECT_EQ(Error::Kind::kUnsupported, error_of(with("sliding_window", "4096")).kind);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "model/bitsandbytes_config.h"
 #include "model/json_fields.h"
 #include "model/module_pattern.h"
 
@@ -245,9 +246,16 @@ QuantArgs without_blocks(QuantArgs weights, std::size_t cols) {
 
 Result<QuantConfig> QuantConfig::parse(const Json& config, const std::string& where) {
   FPTQ_TRY(const JsonFields fields, JsonFields::open(config, where));
+  if (is_bitsandbytes_config(config)) {
+    FPTQ_TRY_VOID(check_bitsandbytes_config(config, where));
+    QuantConfig result;
+    result.bitsandbytes_ = true;
+    return result;
+  }
   FPTQ_TRY(const std::optional<std::string> method, fields.text("quant_method"));
   if (method != "compressed-tensors") {
-    return fields.unexpected(Error::Kind::kUnsupported, "quant_method", "\"compressed-tensors\"");
+    return fields.unexpected(Error::Kind::kUnsupported, "quant_method",
+                             "\"compressed-tensors\" or \"bitsandbytes\"");
   }
   FPTQ_TRY_VOID(check_unsupported_parts(fields));
   FPTQ_TRY(const std::optional<std::string> format, fields.text("format"));

@@ -38,8 +38,8 @@ struct ModuleQuantization {
 // row, groups where it is not. Other strategies stay what they are.
 [[nodiscard]] QuantArgs without_blocks(QuantArgs weights, std::size_t cols);
 
-// The compressed-tensors convention (quant_method "compressed-tensors"). Source:
-// compressed-tensors 0.20.
+// The compressed-tensors convention (quant_method "compressed-tensors"; source: compressed-tensors
+// 0.20), or bitsandbytes' (bitsandbytes_config.h), which leaves to the tensors what is quantized.
 class QuantConfig {
  public:
   // `where` begins every message: "DIR/config.json: quantization_config".
@@ -47,8 +47,11 @@ class QuantConfig {
   // Errors: kUnsupported, by name, for another quant_method or format, for codes that are not
   // integers of 4 or 8 bits, activations that are not 8-bit integers per token dynamic or per
   // tensor static, quantized outputs or caches, transforms, sparsity, and activation order with
-  // permuted groups; kFormat for values of the wrong type.
+  // permuted groups; kFormat for values of the wrong type; check_bitsandbytes_config()'s.
   [[nodiscard]] static Result<QuantConfig> parse(const Json& config, const std::string& where);
+
+  // Whether modules are stored as bitsandbytes does: find() knows none of them then.
+  [[nodiscard]] bool is_bitsandbytes() const { return bitsandbytes_; }
 
   // How the module of that name ("model.layers.0.mlp.up_proj") is quantized; nothing where it is
   // not, or is ignored. Weights in blocks of one row are Strategy::kBlock, whatever their width;
@@ -65,6 +68,7 @@ class QuantConfig {
     ModuleQuantization quantization;
   };
 
+  bool bitsandbytes_ = false;
   std::vector<Rule> rules_;
   std::vector<std::string> ignored_;
 };

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "model/quantized_module.h"
+#include "model/table_module.h"
 #include "model/tensor_reader.h"
 
 namespace fptq::model {
@@ -25,7 +26,7 @@ struct Module {
 };
 
 // An embedding or classifier matrix before it is given to an operation.
-using Matrix = std::variant<Tensor, QuantizedModule>;
+using Matrix = std::variant<Tensor, QuantizedModule, TableMatrix>;
 
 class Binder {
  public:
@@ -99,10 +100,17 @@ class Binder {
     return found;
   }
 
+  // Whether the module's weights are stored as bitsandbytes does.
+  [[nodiscard]] bool is_table(const Module& module) const {
+    return config_.quantization && config_.quantization->is_bitsandbytes() &&
+           find_table_state(reader_.checkpoint(), module.name) != nullptr;
+  }
+
   [[nodiscard]] Status check_ram_limit() const {
     if (options_.ram_limit_bytes == 0 || !config_.quantization) return {};
     std::uint64_t needed = 0;
     const auto add = [&](const Module& module) {
+      if (is_table(module)) needed += table_constant_bytes(reader_.checkpoint(), module.name);
       const std::optional<ModuleQuantization> quantized = quantization(module);
       if (!quantized) return;
       needed += packed_module_bytes(reader_, module.name, module.rows, module.cols, *quantized);
@@ -126,6 +134,11 @@ class Binder {
       if (options_.activations == ActivationMode::kFloat) packed.activations.reset();
       return Matrix(std::move(packed));
     }
+    if (is_table(module)) {
+      FPTQ_TRY(TableMatrix table,
+               read_table_module(reader_, module.name, module.rows, module.cols));
+      return Matrix(std::move(table));
+    }
     const std::string name = module.name + ".weight";
     FPTQ_TRY(Tensor weight, reader_.read_float(name, {module.rows, module.cols}));
     FPTQ_TRY_VOID(reader_.check_finite(name, weight));
@@ -136,14 +149,22 @@ class Binder {
     if (const auto* packed = std::get_if<QuantizedModule>(&matrix)) {
       return scheme_name(Scheme{packed->weight.args(), std::nullopt});
     }
+    if (const auto* table = std::get_if<TableMatrix>(&matrix)) {
+      return scheme_name(Scheme{table->args(), std::nullopt});
+    }
     std::string name(dtype_name(std::get<Tensor>(matrix).dtype()));
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     return name;
   }
 
-  static Result<ops::Embedding> make_embedding(const Matrix& matrix) {
+  Result<ops::Embedding> make_embedding(const Matrix& matrix) const {
     if (const auto* packed = std::get_if<QuantizedModule>(&matrix)) {
       return ops::Embedding::quantized(packed->weight);
+    }
+    if (std::holds_alternative<TableMatrix>(matrix)) {
+      return Error{Error::Kind::kUnsupported,
+                   reader_.where(std::string(kEmbeddingName) + ".weight") +
+                       ": expected an embedding in floating point, got " + matrix_scheme(matrix)};
     }
     return ops::Embedding::dense(std::get<Tensor>(matrix));
   }
@@ -159,6 +180,9 @@ class Binder {
       if (auto* packed = std::get_if<QuantizedModule>(&matrix)) {
         return ops::Linear::quantized(std::move(packed->weight), packed->activations,
                                       packed->static_grid, bias, options_.isa);
+      }
+      if (auto* table = std::get_if<TableMatrix>(&matrix)) {
+        return ops::Linear::table(std::move(*table), bias, options_.isa);
       }
       return ops::Linear::dense(std::get<Tensor>(std::move(matrix)), bias, options_.isa);
     }();
@@ -205,7 +229,7 @@ class Binder {
     const bool packed = reader_.has(std::string(kClassifierName) + ".weight_packed");
     if (!packed && !reader_.has(name)) return true;
     if (!packed && std::holds_alternative<Tensor>(embedding) &&
-        !quantization(classifier_module())) {
+        !quantization(classifier_module()) && !is_table(classifier_module())) {
       FPTQ_TRY(const Tensor shipped,
                reader_.read_float(name, {config_.vocab_size, config_.hidden_size}));
       const Tensor& weight = std::get<Tensor>(embedding);

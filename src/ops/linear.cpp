@@ -8,8 +8,10 @@
 
 #include "base/check.h"
 #include "kernels/dense_gemm/dispatch.h"
+#include "kernels/nf4a16_gemm/dispatch.h"
 #include "kernels/w4a8_gemm/dispatch.h"
 #include "kernels/w8a8_gemm/dispatch.h"
+#include "numeric/code_table.h"
 #include "ops/partition.h"
 
 namespace fptq::ops {
@@ -35,7 +37,7 @@ Result<std::vector<float>> read_bias(const std::optional<Tensor>& bias, std::siz
 
 // The grid that quantized activations use at run time.
 Result<kernels::ActivationGrid> checked_grid(const QuantArgs& args,
-                                                const std::optional<Grid>& static_grid) {
+                                             const std::optional<Grid>& static_grid) {
   const bool dynamic = args.dynamic && args.strategy == Strategy::kToken;
   const bool fixed = !args.dynamic && args.strategy == Strategy::kTensor;
   if (args.type != CodeType::kInt || args.num_bits != 8 || !(dynamic || fixed)) {
@@ -78,11 +80,12 @@ std::string lower_case(std::string_view text) {
 }  // namespace
 
 struct Linear::Impl {
-  enum class Path { kDense, kDequantized, kInteger };
+  enum class Path { kDense, kDequantized, kInteger, kTable };
 
   Path path = Path::kDense;
   Tensor dense_weight;
   PackedMatrix packed_weight;
+  TableMatrix table_weight;
   kernels::ActivationGrid grid;
   std::vector<float> bias;  // [N] or empty
   std::size_t rows = 0;
@@ -93,14 +96,18 @@ struct Linear::Impl {
   Isa quantizer_isa = Isa::kScalar;
   kernels::DenseGemmFn dense_gemm = nullptr;
   kernels::IntegerGemmFn integer_gemm = nullptr;
+  kernels::Nf4a16GemmFn table_gemm = nullptr;
   std::uint64_t calls = 0;
 
   // y[:, begin..end) of a dense product with weights [end - begin, K] at `weights`.
   void multiply_dense(const LinearInput& x, const void* weights, kernels::ElementType type,
                       float* y, std::size_t begin, std::size_t end) const;
+  // Adds the bias to y[:, begin..end).
+  void add_bias(const LinearInput& x, float* y, std::size_t begin, std::size_t end) const;
   void forward_dense(const LinearInput& x, float* y, ThreadPool& pool) const;
   void forward_dequantized(const LinearInput& x, float* y, ThreadPool& pool) const;
   void forward_integer(LinearInput& x, float* y, ThreadPool& pool) const;
+  void forward_table(const LinearInput& x, float* y, ThreadPool& pool) const;
 };
 
 void Linear::Impl::multiply_dense(const LinearInput& x, const void* weights,
@@ -118,6 +125,11 @@ void Linear::Impl::multiply_dense(const LinearInput& x, const void* weights,
               .n = end - begin,
               .k = cols,
               .scratch = scratch});
+  add_bias(x, y, begin, end);
+}
+
+void Linear::Impl::add_bias(const LinearInput& x, float* y, std::size_t begin,
+                            std::size_t end) const {
   if (bias.empty()) return;
   for (std::size_t m = 0; m < x.rows(); ++m) {
     for (std::size_t n = begin; n < end; ++n) y[m * rows + n] += bias[n];
@@ -164,6 +176,27 @@ void Linear::Impl::forward_integer(LinearInput& x, float* y, ThreadPool& pool) c
       args.x.rows = tile.token_end - tile.token_begin;
       integer_gemm(args);
     }
+  });
+}
+
+void Linear::Impl::forward_table(const LinearInput& x, float* y, ThreadPool& pool) const {
+  const std::size_t grain = channel_grain(x.rows(), rows, cols, pool.threads());
+  pool.parallel_for(rows, grain, [&](std::size_t begin, std::size_t end) {
+    alignas(64) float scratch[kernels::kNf4a16GemmScratchFloats];
+    table_gemm({.x = x.values(),
+                .x_stride = cols,
+                .codes = table_weight.codes(),
+                .absmax = table_weight.absmax().data(),
+                .table = code_table(table_weight.args().type).data(),
+                .block_size = table_weight.args().group_size,
+                .row_begin = begin,
+                .y = y + begin,
+                .y_stride = rows,
+                .m = x.rows(),
+                .n = end - begin,
+                .k = cols,
+                .scratch = scratch});
+    add_bias(x, y, begin, end);
   });
 }
 
@@ -225,6 +258,21 @@ Result<Linear> Linear::quantized(PackedMatrix weight, const std::optional<QuantA
   return Linear(std::move(impl));
 }
 
+Result<Linear> Linear::table(TableMatrix weight, const std::optional<Tensor>& bias, Isa isa) {
+  auto impl = std::make_unique<Impl>();
+  FPTQ_TRY(impl->bias, read_bias(bias, weight.rows()));
+  const auto& variant = select_variant(kernels::nf4a16_gemm_variants(), isa);
+  impl->path = Impl::Path::kTable;
+  impl->rows = weight.rows();
+  impl->cols = weight.cols();
+  impl->scheme = scheme_name(Scheme{weight.args(), std::nullopt});
+  impl->kernel = "nf4a16_gemm";
+  impl->isa = variant.isa;
+  impl->table_gemm = variant.run;
+  impl->table_weight = std::move(weight);
+  return Linear(std::move(impl));
+}
+
 void Linear::forward(LinearInput& x, float* y, ThreadPool& pool) {
   FPTQ_CHECK(x.cols() == impl_->cols, "the input has as many columns as the weights");
   ++impl_->calls;
@@ -236,6 +284,8 @@ void Linear::forward(LinearInput& x, float* y, ThreadPool& pool) {
       return impl_->forward_dequantized(x, y, pool);
     case Impl::Path::kInteger:
       return impl_->forward_integer(x, y, pool);
+    case Impl::Path::kTable:
+      return impl_->forward_table(x, y, pool);
   }
 }
 
@@ -263,10 +313,17 @@ std::uint64_t Linear::calls() const {
 }
 
 std::uint64_t Linear::bytes() const {
-  const std::uint64_t weight = impl_->path == Impl::Path::kDense
-                                   ? impl_->dense_weight.bytes().size()
-                                   : impl_->packed_weight.bytes();
-  return weight + impl_->bias.size() * sizeof(float);
+  const std::uint64_t bias_bytes = impl_->bias.size() * sizeof(float);
+  switch (impl_->path) {
+    case Impl::Path::kDense:
+      return impl_->dense_weight.bytes().size() + bias_bytes;
+    case Impl::Path::kTable:
+      return impl_->table_weight.bytes() + bias_bytes;
+    case Impl::Path::kDequantized:
+    case Impl::Path::kInteger:
+      break;
+  }
+  return impl_->packed_weight.bytes() + bias_bytes;
 }
 
 }  // namespace fptq::ops

@@ -16,6 +16,7 @@
 #include "numeric/scheme.h"
 #include "ops/activations.h"
 #include "tensor/packed_matrix.h"
+#include "tensor/table_matrix.h"
 #include "tensor/tensor.h"
 
 namespace fptq::ops {
@@ -47,6 +48,12 @@ class Linear {
                                                 const std::optional<Grid>& static_grid,
                                                 const std::optional<Tensor>& bias, Isa isa);
 
+  // Codes of a table, looked up while they are multiplied (kernels/nf4a16_gemm): inputs and
+  // products stay in float32, weights stay as they are stored.
+  // Errors: kFormat for a bias of another shape, kUnsupported for one of another type.
+  [[nodiscard]] static Result<Linear> table(TableMatrix weight, const std::optional<Tensor>& bias,
+                                            Isa isa);
+
   Linear(Linear&&) noexcept;
   Linear& operator=(Linear&&) noexcept;
   ~Linear();
@@ -57,9 +64,9 @@ class Linear {
   [[nodiscard]] std::size_t in_features() const;   // K
   [[nodiscard]] std::size_t out_features() const;  // N
 
-  // The short name of what is executed: "w4g32-a8t", "w4g32", "bf16".
+  // The short name of what is executed: "w4g32-a8t", "w4g32", "nf4b64-dq", "bf16".
   [[nodiscard]] const std::string& scheme() const;
-  // "w4a8_gemm", "w8a8_gemm", "w4a16_gemm", "w8a16_gemm" or "dense_gemm".
+  // "w4a8_gemm", "w8a8_gemm", "w4a16_gemm", "w8a16_gemm", "nf4a16_gemm" or "dense_gemm".
   [[nodiscard]] std::string_view kernel() const;
   // The family of the kernel, which `isa` includes: scalar where groups have an odd width.
   [[nodiscard]] Isa isa() const;

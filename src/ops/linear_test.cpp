@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "numeric/code_table.h"
 #include "ops/embedding.h"
 #include "ops/partition.h"
 
@@ -228,6 +229,39 @@ TEST(DenseLinear, RefusesShapesThatDoNotFit) {
   const Tensor matrix = *Tensor::from_f32({2, 2}, std::vector<float>(4));
   EXPECT_EQ("bias: expected [2], got [4]",
             Linear::dense(matrix, vector, best_isa()).error().message);
+}
+
+TEST(TableLinear, HasTheBitsOfADenseLinearWithTheSameWeights) {
+  // Rows that blocks straddle, odd rows, and rows of whole blocks.
+  for (const std::size_t cols : {96u, 33u, 128u}) {
+    const std::size_t rows = 37;
+    const std::size_t weights = rows * cols;
+    Rng rng(5);
+    Tensor::Fresh codes = *Tensor::create(DType::kU8, {(weights + 1) / 2, 1});
+    for (std::size_t i = 0; i < (weights + 1) / 2; ++i) {
+      codes.data[i] = static_cast<std::byte>(rng.below(256));
+    }
+    std::vector<float> absmax = random_floats((weights + 63) / 64, 6);
+    const auto matrix = TableMatrix::create(rows, cols, table_weights(CodeType::kNf4, 64, true),
+                                            codes.tensor, absmax);
+    ASSERT_TRUE(matrix) << matrix.error().message;
+    std::vector<float> dense(weights);
+    for (std::size_t n = 0; n < rows; ++n) {
+      matrix->read_row(n, std::span(dense).subspan(n * cols, cols));
+    }
+    const Tensor bias = *Tensor::from_f32({rows}, random_floats(rows, 7));
+    Linear reference = *Linear::dense(*Tensor::from_f32({rows, cols}, dense), bias, Isa::kScalar);
+    for (const Isa isa : runnable_isas()) {
+      Linear linear = *Linear::table(*matrix, bias, isa);
+      EXPECT_EQ("nf4b64-dq", linear.scheme());
+      EXPECT_EQ("nf4a16_gemm", linear.kernel());
+      EXPECT_EQ(matrix->bytes() + rows * sizeof(float), linear.bytes());
+      for (const std::size_t tokens : {1u, 3u, 20u}) {
+        const std::vector<float> x = random_floats(tokens * cols, 8);
+        EXPECT_EQ(run(reference, x, 1), run(linear, x, 2)) << isa_name(isa) << " " << cols;
+      }
+    }
+  }
 }
 
 TEST(LinearInput, QuantizesEachFormOnceAndForgetsOnAssign) {
