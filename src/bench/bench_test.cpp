@@ -101,10 +101,23 @@ TEST(RandomCheckpoint, HasTheSameTensorsForTheSameSeed) {
   EXPECT_NE(bytes(one), bytes(other));
 }
 
-TEST(RandomCheckpoint, RefusesWeightsThatAreNotIntegers) {
-  const auto scheme = parse_scheme("nf4");
-  ASSERT_TRUE(scheme);
-  const auto result = random_checkpoint(tiny_config(true), *scheme, 1);
+TEST(RandomCheckpoint, MakesModelsOfTableCodes) {
+  for (const char* name : {"nf4", "fp4b32"}) {
+    const auto scheme = parse_scheme(name);
+    ASSERT_TRUE(scheme);
+    const auto made = random_checkpoint(tiny_config(true), *scheme, 1);
+    ASSERT_TRUE(made) << made.error().message;
+    ThreadPool pool(1);
+    model::LoadOptions options;
+    options.pool = &pool;
+    const auto model = model::LlamaModel::load(*made, options);
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(scheme_name(*scheme), model->scheme());
+  }
+}
+
+TEST(RandomCheckpoint, RefusesTablesWithQuantizedActivations) {
+  const auto result = random_checkpoint(tiny_config(true), *parse_scheme("nf4-a8t"), 1);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().kind, Error::Kind::kUnsupported);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "model/llama_config.h"
+#include "numeric/code_table.h"
 #include "quantize/llama_modules.h"
 #include "quantize/plan.h"
 
@@ -63,6 +65,7 @@ enum class Content {
   kFloats,      // bf16 near 2^-6, either sign
   kOnes,        // bf16 1
   kShape,       // the two sizes of a packed matrix
+  kBytes,       // those of the entry
 };
 
 // One tensor, and what it is filled with.
@@ -71,6 +74,7 @@ struct Entry {
   Content content;
   std::uint64_t stream;                 // tensors of one stream and content are the same
   std::array<std::int64_t, 2> shape{};  // kShape: what it says
+  std::vector<std::byte> bytes{};       // kBytes
 };
 
 Entry entry_of(const io::TensorSpec& spec, Content content, std::uint64_t stream) {
@@ -78,6 +82,7 @@ Entry entry_of(const io::TensorSpec& spec, Content content, std::uint64_t stream
            std::string(dtype_name(spec.dtype)), "random"},
           content,
           stream,
+          {},
           {}};
 }
 
@@ -86,6 +91,10 @@ void fill(const Entry& entry, std::span<std::byte> bytes, Rng& rng) {
   const auto near = [](unsigned exponent) { return 0x0001000100010001ULL * (exponent << 7); };
   constexpr std::uint64_t kMantissas = 0x007F007F007F007FULL;
   constexpr std::uint64_t kSigns = 0x8000800080008000ULL;
+  if (entry.content == Content::kBytes) {
+    std::copy(entry.bytes.begin(), entry.bytes.end(), bytes.begin());
+    return;
+  }
   for (std::size_t i = 0; i < bytes.size(); i += sizeof(std::uint64_t)) {
     std::uint64_t word = 0;
     switch (entry.content) {
@@ -93,6 +102,7 @@ void fill(const Entry& entry, std::span<std::byte> bytes, Rng& rng) {
         word = rng.bits();
         break;
       case Content::kZeroPoints:
+      case Content::kBytes:
         break;
       case Content::kShape:
         word = static_cast<std::uint64_t>(entry.shape[i / sizeof(word)]);
@@ -179,6 +189,34 @@ std::vector<Entry> float_entries(const model::LlamaConfig& sizes) {
   return entries;
 }
 
+// The tensors of a module of table codes. Constants are near 2^-6.
+std::vector<Entry> table_entries(const quantize::TensorPlan& plan, std::uint64_t stream) {
+  constexpr float kConstant = 0x1.0p-6f;
+  const quantize::StoredTable& stored = *plan.table;
+  std::vector<Entry> entries;
+  const auto add = [&](const io::TensorSpec& spec, std::span<const std::byte> bytes) {
+    entries.push_back(entry_of(spec, Content::kBytes, stream));
+    entries.back().bytes.assign(bytes.begin(), bytes.end());
+  };
+  const auto add_constants = [&](const io::TensorSpec& spec) {
+    const std::vector<float> constants(spec.shape[0], kConstant);
+    add(spec, std::as_bytes(std::span(constants)));
+  };
+  entries.push_back(entry_of(stored.codes, Content::kCodes, stream));
+  if (stored.nested_absmax) {
+    entries.push_back(entry_of(stored.absmax, Content::kCodes, stream));
+    add_constants(*stored.nested_absmax);
+    add(*stored.nested_table, std::as_bytes(dynamic_map()));
+  } else {
+    add_constants(stored.absmax);
+  }
+  add(stored.table, std::as_bytes(code_table(plan.scheme.weights->type)));
+  const std::string state = quantize::table_state_text(
+      *plan.scheme.weights, plan.shape[0], plan.shape[1], stored.source_dtype, kConstant);
+  add(stored.state, std::as_bytes(std::span(state)));
+  return entries;
+}
+
 // The tensors that quantizing `source` by the plan would write.
 std::vector<Entry> quantized_entries(const quantize::Plan& plan, const std::vector<Entry>& source) {
   std::vector<Entry> entries;
@@ -191,6 +229,10 @@ std::vector<Entry> quantized_entries(const quantize::Plan& plan, const std::vect
     if (tensor.stored) {
       const auto same = [&](const Entry& entry) { return entry.info.name == tensor.source; };
       add(*tensor.stored, std::find_if(source.begin(), source.end(), same)->content, stream);
+      continue;
+    }
+    if (tensor.table) {
+      for (Entry& entry : table_entries(tensor, stream)) entries.push_back(std::move(entry));
       continue;
     }
     const quantize::StoredModule& module = *tensor.quantized;
@@ -231,9 +273,11 @@ Result<Json> shape_config(std::string_view shape) {
 Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& config,
                                                                 const Scheme& weights,
                                                                 std::uint64_t seed) {
-  if (weights.weights && weights.weights->type != CodeType::kInt) {
-    return Error{Error::Kind::kUnsupported,
-                 "random weights: expected integer weights or bf16, got " + scheme_name(weights)};
+  const bool is_table = weights.weights && weights.weights->type != CodeType::kInt;
+  if (is_table && weights.activations) {
+    return Error{
+        Error::Kind::kUnsupported,
+        "random weights: expected a table without 8-bit activations, got " + scheme_name(weights)};
   }
   Json plain = config;
   if (plain.is_object()) plain.erase("quantization_config");
@@ -245,10 +289,12 @@ Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& conf
 
   quantize::Recipe recipe;
   recipe.linears.scheme = weights;
-  if (!weights.activations) recipe.linears.scheme.activations = a8_dynamic_per_token();
-  const QuantArgs table = int_weights(8, Strategy::kChannel, 0, /*symmetric=*/true);
-  recipe.embedding.scheme = {table, std::nullopt};
-  recipe.classifier.scheme = {table, recipe.linears.scheme.activations};
+  if (!is_table) {
+    if (!weights.activations) recipe.linears.scheme.activations = a8_dynamic_per_token();
+    const QuantArgs table = int_weights(8, Strategy::kChannel, 0, /*symmetric=*/true);
+    recipe.embedding.scheme = {table, std::nullopt};
+    recipe.classifier.scheme = {table, recipe.linears.scheme.activations};
+  }
   FPTQ_TRY(const quantize::Plan plan, quantize::make_plan(recipe, *source));
   return std::shared_ptr<const io::Checkpoint>(std::make_shared<RandomCheckpoint>(
       quantize::output_config(plan, *source), quantized_entries(plan, float_entries(sizes)), seed));

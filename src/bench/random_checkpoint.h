@@ -21,12 +21,14 @@ namespace fptq::bench {
 // for the same seed. Speed does not depend on the values, which keep activations near 1.
 //
 //   config   any quantization_config in it is replaced
-//   weights  of the decoder linears: w4 or w8, per channel or group, or nothing for bf16. Where it
-//            says nothing of activations they are 8-bit per token. With integer weights embedding
-//            and classifier are 8-bit per channel, as the recipes make them, and the tensors and
-//            the config.json are those that quantizing the bf16 model writes (quantize/plan.h).
+//   weights  of the decoder linears: w4 or w8, per channel or group, nf4 or fp4, or nothing for
+//            bf16. Where it says nothing of activations those of integer weights are 8-bit per
+//            token. With integer weights embedding and classifier are 8-bit per channel, with a
+//            table they stay bf16, as the recipes make them, and the tensors and the config.json
+//            are those that quantizing the bf16 model writes (quantize/plan.h).
 //
-// Errors: kUnsupported for weights that are not integers; parse_llama_config()'s and make_plan()'s.
+// Errors: kUnsupported for 8-bit activations beside a table; parse_llama_config()'s and
+// make_plan()'s.
 [[nodiscard]] Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& config,
                                                                               const Scheme& weights,
                                                                               std::uint64_t seed);

@@ -108,7 +108,7 @@ void add_quantize_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("quantize", "Quantize a checkpoint");
   add_model_argument(*command, options->model)->required(false);
   command->add_option("-o,--output", options->output, "The directory to write")->type_name("OUT");
-  command->add_option("--recipe", options->recipe, "rtn, int8, or a YAML file")
+  command->add_option("--recipe", options->recipe, "rtn, int8, nf4, or a YAML file")
       ->type_name("NAME|FILE")
       ->capture_default_str();
   command->add_flag("--print-recipe", options->print_recipe,
@@ -117,7 +117,7 @@ void add_quantize_command(CLI::App& app, Action& action) {
 
   quantize::RecipeOverrides& overrides = options->overrides;
   add_recipe_flag(*command, "--weights", overrides.weights, "SCHEME",
-                  "Of the linears: w4g32, w4g64, w4g128, w4c, w8c");
+                  "Of the linears: w4g32, w4g64, w4g128, w4c, w8c, nf4");
   CLI::Option* symmetric =
       command->add_flag("--symmetric", options->symmetric, "Weights without zero points");
   command->add_flag("--asymmetric", options->asymmetric, "Weights with zero points")

@@ -9,6 +9,7 @@
 #include "io/safetensors_writer.h"
 #include "model/llama_config.h"
 #include "model/quantized_module.h"
+#include "model/table_module.h"
 #include "quantize/llama_modules.h"
 #include "quantize/output_files.h"
 #include "quantize/plan.h"
@@ -24,7 +25,7 @@ constexpr std::uint64_t kSideBytes = std::uint64_t{32} << 20;
 // A quantized module that is written as one float matrix.
 struct DenseModule {
   LlamaModule module;
-  model::ModuleQuantization quantization;
+  std::optional<model::ModuleQuantization> quantization;  // absent: codes of a table
 };
 
 // One tensor of the output: a copy or cast of one of the source's, or a module dequantized.
@@ -113,7 +114,14 @@ class Conversion {
     FPTQ_TRY(const model::LlamaConfig config,
              model::parse_llama_config(checkpoint_.config(), where));
     std::map<std::string, DenseModule> dense;
+    if (!config.quantization) return dense;  // null
+    const bool tables = config.quantization->is_bitsandbytes();
     for (const LlamaModule& module : llama_modules(config)) {
+      if (tables && model::find_table_state(checkpoint_, module.name) != nullptr) {
+        replaced_.push_back(module.name);
+        dense.emplace(module.name, DenseModule{module, std::nullopt});
+        continue;
+      }
       const auto quantization = config.quantization->find(module.name, module.kind());
       if (!quantization) continue;
       replaced_.push_back(module.name);
@@ -146,9 +154,21 @@ class Conversion {
 
   Status write_dense(const Step& step, io::SafetensorsWriter& writer) {
     const LlamaModule& module = step.dense->module;
+    if (!step.dense->quantization) {
+      FPTQ_TRY(const TableMatrix table,
+               model::read_table_module(reader_, module.name, module.shape[0], module.shape[1]));
+      return write_rows(step, table, writer);
+    }
     FPTQ_TRY(const model::QuantizedModule packed,
              model::read_quantized_module(reader_, module.name, module.shape[0], module.shape[1],
-                                          step.dense->quantization));
+                                          *step.dense->quantization));
+    return write_rows(step, packed.weight, writer);
+  }
+
+  // Writes the module's matrix, a PackedMatrix or a TableMatrix, in floating point.
+  template <typename Matrix>
+  Status write_rows(const Step& step, const Matrix& matrix, io::SafetensorsWriter& writer) {
+    const LlamaModule& module = step.dense->module;
     const std::size_t rows = module.shape[0];
     const std::size_t cols = module.shape[1];
     const std::size_t step_rows = block_rows(rows, cols);
@@ -157,7 +177,7 @@ class Conversion {
       const std::size_t count = std::min(step_rows, rows - first);
       options_.pool->parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t row = begin; row < end; ++row) {
-          packed.weight.read_row(first + row, std::span(values).subspan(row * cols, cols));
+          matrix.read_row(first + row, std::span(values).subspan(row * cols, cols));
         }
       });
       FPTQ_TRY(const Tensor block,

@@ -36,7 +36,7 @@ Status check_memory(const Plan& plan, std::uint64_t limit_bytes) {
 }
 
 Json scheme_json(const TensorPlan& tensor) {
-  if (tensor.quantized) return describe_scheme(tensor.scheme);
+  if (tensor.rounded()) return describe_scheme(tensor.scheme);
   return std::string(dtype_name(tensor.stored->dtype));
 }
 
@@ -114,7 +114,7 @@ class Run {
     }
     if (!outcome) return outcome.error();
     elements_done_ += weights.elements();
-    if (tensor.quantized) total_error_.add(outcome->error);
+    if (tensor.rounded()) total_error_.add(outcome->error);
     outcomes_.push_back(*std::move(outcome));
     return {};
   }

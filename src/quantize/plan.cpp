@@ -116,6 +116,7 @@ bool can_share_codes(const LayerChoice& embedding, const LayerChoice& classifier
   const auto& weights = embedding.scheme.weights;
   if (weights != classifier.scheme.weights) return false;
   if (!weights) return embedding.cast == classifier.cast;
+  if (weights->type != CodeType::kInt) return false;
   return storage_format(*weights) == "int-quantized";
 }
 
@@ -133,8 +134,11 @@ Result<bool> same_bytes(const io::Checkpoint& checkpoint, const std::string& a,
 
 TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const LlamaModule& module,
                        const LayerChoice& choice) {
-  TensorPlan plan{info.name, info.shape, module.name, {}, {}, choice.scheme, {}};
-  if (choice.scheme.weights) {
+  TensorPlan plan{info.name, info.shape, module.name, {}, {}, {}, choice.scheme, {}};
+  if (choice.scheme.weights && choice.scheme.weights->type != CodeType::kInt) {
+    plan.table =
+        stored_table(module.name, *choice.scheme.weights, info.shape[0], info.shape[1], info.dtype);
+  } else if (choice.scheme.weights) {
     const DType scale_dtype =
         recipe.scale_dtype.value_or(info.dtype == DType::kBF16 ? DType::kBF16 : DType::kF16);
     plan.quantized = stored_module(module.name, *choice.scheme.weights, info.shape[0],
@@ -182,7 +186,8 @@ void add_up(const io::Checkpoint& checkpoint, Plan& plan) {
 std::vector<io::TensorSpec> TensorPlan::outputs() const {
   if (stored) return {*stored};
   std::vector<io::TensorSpec> all;
-  for (const io::TensorSpec* part : quantized->tensors()) all.push_back(*part);
+  const auto parts = table ? table->tensors() : quantized->tensors();
+  for (const io::TensorSpec* part : parts) all.push_back(*part);
   if (twin) {
     all.push_back(twin->scales);
     if (twin->zero_points) all.push_back(*twin->zero_points);
@@ -260,6 +265,7 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
     }
   }
   FPTQ_TRY_VOID(choices.check_all_matched());
+  FPTQ_TRY_VOID(check_table_modules(plan.modules, source_tied));
   FPTQ_TRY_VOID(check_other_tensors(checkpoint, config));
 
   for (const io::TensorInfo& info : checkpoint.tensors()) {
@@ -272,6 +278,7 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
                                         info.shape,
                                         "",
                                         io::TensorSpec{info.name, info.dtype, info.shape},
+                                        {},
                                         {},
                                         {},
                                         {}});
@@ -292,7 +299,11 @@ Json output_config(const Plan& plan, const io::Checkpoint& checkpoint) {
   const auto quantized = [](const ModuleScheme& module) {
     return module.scheme.weights.has_value();
   };
-  if (std::any_of(plan.modules.begin(), plan.modules.end(), quantized)) {
+  if (has_tables(plan.modules)) {
+    const auto table = std::find_if(plan.tensors.begin(), plan.tensors.end(),
+                                    [](const TensorPlan& tensor) { return tensor.table; });
+    config["quantization_config"] = bitsandbytes_config(plan.modules, table->table->source_dtype);
+  } else if (std::any_of(plan.modules.begin(), plan.modules.end(), quantized)) {
     config["quantization_config"] = quantization_config(plan.modules);
   }
   return config;

@@ -11,23 +11,27 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "io/checkpoint.h"
+#include "quantize/bitsandbytes.h"
 #include "quantize/compressed_tensors.h"
 #include "quantize/recipe.h"
 
 namespace fptq::quantize {
 
-// What becomes of one tensor of the source. Exactly one of `stored` and `quantized` is set.
+// What becomes of one tensor of the source. Exactly one of `stored`, `quantized` and
+// `table` is set.
 struct TensorPlan {
   std::string source;  // its name in the checkpoint
   Shape shape;
   std::string module;                     // of weights of linears and embeddings, else empty
   std::optional<io::TensorSpec> stored;   // written in floating point, cast where types differ
-  std::optional<StoredModule> quantized;  // rounded
-  Scheme scheme;                          // of a quantized one
+  std::optional<StoredModule> quantized;  // rounded to integers
+  std::optional<StoredTable> table;       // rounded to entries of a table
+  Scheme scheme;                          // of a rounded one
   // A tied classifier: the codes lie in the file once, under the embedding's name, and its scales
   // and zero points a second time under the classifier's, because loaders look for them there.
   std::optional<StoredModule> twin;
 
+  [[nodiscard]] bool rounded() const { return quantized || table; }
   // The tensors that are written for it, in the order in which their bytes come.
   [[nodiscard]] std::vector<io::TensorSpec> outputs() const;
   [[nodiscard]] std::uint64_t output_bytes() const;
@@ -52,8 +56,9 @@ struct Plan {
 // Decides for every tensor of the checkpoint.
 //
 // Errors: kInvalidArgument for an override that no layer's name matches; kUnsupported for a
-// checkpoint that is quantized already; kFormat for a tensor that config.json asks for and that is
-// missing or has another shape or type; those of parse_llama_config().
+// checkpoint that is quantized already, and check_table_modules()'s; kFormat for a tensor that
+// config.json asks for and that is missing or has another shape or type; those of
+// parse_llama_config().
 [[nodiscard]] Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint);
 
 // The source's config.json as the output has it: with quantization_config, and with the

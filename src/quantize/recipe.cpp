@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "base/file.h"
+#include "numeric/code_table.h"
 #include "quantize/recipe_fields.h"
 
 namespace fptq::quantize {
 namespace {
 
-constexpr std::array<std::string_view, 2> kOffered = {"rtn", "int8"};
-constexpr std::array<std::string_view, 3> kPlanned = {"fptq", "nf4", "fptq-paper"};
+constexpr std::array<std::string_view, 3> kOffered = {"rtn", "int8", "nf4"};
+constexpr std::array<std::string_view, 2> kPlanned = {"fptq", "fptq-paper"};
 
 bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -45,6 +46,10 @@ Result<Recipe> builtin_recipe(std::string_view name) {
   }
   Recipe recipe;
   recipe.name = name;
+  if (name == "nf4") {
+    recipe.linears.scheme = Scheme{table_weights(CodeType::kNf4, 64, true), std::nullopt};
+    return recipe;
+  }
   recipe.linears.scheme = Scheme{name == "rtn" ? w4g32 : w8c, a8_dynamic_per_token()};
   recipe.embedding.scheme = Scheme{w8c, std::nullopt};
   recipe.classifier.scheme = Scheme{w8c, a8_dynamic_per_token()};
@@ -55,7 +60,8 @@ std::string print_recipe(const Recipe& recipe) {
   const auto& weights = recipe.linears.scheme.weights;
   std::string text = "name: " + recipe.name + "\n";
   text += "weights: " + weights_text(recipe.linears) + "\n";
-  if (weights) text += std::string("symmetric: ") + (weights->symmetric ? "true" : "false") + "\n";
+  if (has_symmetry(recipe.linears))
+    text += std::string("symmetric: ") + (weights->symmetric ? "true" : "false") + "\n";
   text += "activations: " + activations_text(recipe.linears.scheme.activations) + "\n";
   text += "embed: " + weights_text(recipe.embedding) + symmetry_text(recipe.embedding) + "\n";
   text += "head: " + layer_choice_text(recipe.classifier) + "\n";
@@ -108,10 +114,19 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
     auto parsed = parse_weights(*overrides.weights, activations);
     if (!parsed) return in_flag("--weights", parsed.error());
     recipe.linears = *std::move(parsed);
+    // No layout holds both: without a word about them they stay as they are.
+    if (is_table(recipe.linears)) {
+      recipe.embedding = recipe.classifier = LayerChoice{};
+      if (!overrides.activations) activations.reset();
+    }
+  }
+  if (activations && is_table(recipe.linears)) {
+    return in_flag("--activations", float_activations_only(recipe.linears));
   }
   if (overrides.symmetric) {
-    if (!recipe.linears.scheme.weights) {
-      return invalid("--symmetric, --asymmetric: the weights are not quantized");
+    if (!has_symmetry(recipe.linears)) {
+      return invalid(std::string("--symmetric, --asymmetric: the weights ") +
+                     (is_table(recipe.linears) ? "are entries of a table" : "are not quantized"));
     }
     recipe.linears.scheme.weights->symmetric = *overrides.symmetric;
   }

@@ -56,7 +56,9 @@ struct Recipe {
 
 // What flags change. Text is as the user typed it; absent means: as in the recipe.
 struct RecipeOverrides {
-  std::optional<std::string> weights;      // w4g32, w4g64, w4g128, w4c, w8c, ...
+  // w4g32, w4g64, w4g128, w4c, w8c, nf4, ...; with a table embedding and classifier are kept and
+  // activations stay in floating point, unless the next ones say otherwise
+  std::optional<std::string> weights;
   std::optional<bool> symmetric;           // of the weights of linears
   std::optional<std::string> activations;  // a8t, a8t-asym, a16; of everything but the embedding
   std::optional<std::string> embed;        // w8c, bf16, f16, f32, keep
@@ -73,14 +75,16 @@ struct RecipeOverrides {
 // rtn   W4 in groups of 32 with zero points, A8 per token, embedding and classifier W8 per
 //       channel, rounded to nearest
 // int8  W8 per channel everywhere, A8 per token
-// Errors: kUnsupported for fptq, nf4 and fptq-paper, which this version does not offer yet;
+// nf4   NormalFloat4 in blocks of 64 with quantized constants, activations in floating point,
+//       embedding and classifier kept
+// Errors: kUnsupported for fptq and fptq-paper, which this version does not offer yet;
 // kInvalidArgument for other names.
 [[nodiscard]] Result<Recipe> builtin_recipe(std::string_view name);
 
 // Reads a recipe in YAML: one mapping with the keys that print_recipe() writes, of which only
-// `weights` is required; the others are rtn's where absent. `where` begins every message.
-// Errors: kFormat with line and column: not YAML, unknown or repeated keys, anchors and aliases,
-// too long or too deep; and parse_layer_choice()'s.
+// `weights` is required; the others are rtn's where absent, or nf4's where weights are a table.
+// `where` begins every message. Errors: kFormat with line and column: not YAML, unknown or repeated
+// keys, anchors and aliases, too long or too deep; and parse_layer_choice()'s.
 [[nodiscard]] Result<Recipe> parse_recipe(std::string_view yaml, const std::string& where);
 
 // The recipe as YAML. parse_recipe(print_recipe(r)) == r, and prints the same bytes again.

@@ -73,8 +73,21 @@ std::string weights_text(const LayerChoice& choice) {
 }
 
 std::string symmetry_text(const LayerChoice& choice) {
-  if (!choice.scheme.weights) return "";
+  if (!has_symmetry(choice)) return "";
   return choice.scheme.weights->symmetric ? "-sym" : "-asym";
+}
+
+bool is_table(const LayerChoice& choice) {
+  return choice.scheme.weights && choice.scheme.weights->type != CodeType::kInt;
+}
+
+bool has_symmetry(const LayerChoice& choice) {
+  return choice.scheme.weights && choice.scheme.weights->type == CodeType::kInt;
+}
+
+Error float_activations_only(const LayerChoice& choice) {
+  return unsupported("expected a16 with " + weights_text(choice) +
+                     ", whose weights are no integers, got 8-bit activations");
 }
 
 Result<LayerChoice> parse_weights(std::string_view text,
@@ -116,10 +129,11 @@ Result<LayerChoice> parse_layer_choice(std::string_view text,
                    "the setting activations: a8t or a8t-asym");
   }
   if (scheme.weights->type != CodeType::kInt) {
-    return unsupported(
-        "scheme " + in_quotes(text) +
-        ": expected w4g32, w4g64, w4g128, w4c or w8c; tables like NF4 are not offered "
-        "by this version yet");
+    const LayerChoice choice{scheme, std::nullopt};
+    if (scheme.activations) {
+      return with_context(float_activations_only(choice), "scheme " + in_quotes(text));
+    }
+    return choice;
   }
   if (scheme.activations && !scheme.activations->dynamic) {
     return unsupported(

@@ -37,6 +37,13 @@ namespace fptq::quantize {
 [[nodiscard]] Result<LayerChoice> parse_weights(std::string_view text,
                                                 const std::optional<QuantArgs>& activations);
 
+// Whether the weights are entries of a table; whether they are integers, with or without zero
+// points.
+[[nodiscard]] bool is_table(const LayerChoice& choice);
+[[nodiscard]] bool has_symmetry(const LayerChoice& choice);
+// kUnsupported: 8-bit activations beside weights of a table.
+[[nodiscard]] Error float_activations_only(const LayerChoice& choice);
+
 // auto (nothing), bf16, f16, f32.
 [[nodiscard]] Result<std::optional<DType>> parse_scale_dtype(std::string_view text);
 

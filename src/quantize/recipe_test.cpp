@@ -34,13 +34,21 @@ TEST(BuiltinRecipe, Int8IsEightBitsPerChannelEverywhere) {
   EXPECT_EQ(scheme_name(recipe.embedding.scheme), "w8c");
 }
 
+TEST(BuiltinRecipe, Nf4RoundsLinearsAlone) {
+  const Recipe recipe = builtin("nf4");
+  EXPECT_EQ(scheme_name(recipe.linears.scheme), "nf4b64-dq");
+  EXPECT_FALSE(recipe.linears.scheme.activations);
+  EXPECT_EQ(recipe.embedding, LayerChoice{});
+  EXPECT_EQ(recipe.classifier, LayerChoice{});
+}
+
 TEST(BuiltinRecipe, SaysWhichRecipesAreNotOfferedYet) {
-  for (const char* name : {"fptq", "nf4", "fptq-paper"}) {
+  for (const char* name : {"fptq", "fptq-paper"}) {
     const auto recipe = builtin_recipe(name);
     ASSERT_FALSE(recipe);
     EXPECT_EQ(recipe.error().kind, Error::Kind::kUnsupported);
-    EXPECT_EQ(recipe.error().message,
-              "recipe \"" + std::string(name) + "\": this version offers rtn, int8 and YAML files");
+    EXPECT_EQ(recipe.error().message, "recipe \"" + std::string(name) +
+                                          "\": this version offers rtn, int8, nf4 and YAML files");
   }
 }
 
@@ -49,7 +57,7 @@ TEST(BuiltinRecipe, RejectsUnknownNames) {
   ASSERT_FALSE(recipe);
   EXPECT_EQ(recipe.error().kind, Error::Kind::kInvalidArgument);
   EXPECT_EQ(recipe.error().message,
-            "recipe \"best\": not known; this version offers rtn, int8 and YAML files");
+            "recipe \"best\": not known; this version offers rtn, int8, nf4 and YAML files");
 }
 
 TEST(PrintRecipe, ShowsEverySetting) {
@@ -156,12 +164,79 @@ TEST(ParseRecipe, RejectsOverridesThatAreIncomplete) {
 }
 
 TEST(ParseRecipe, SaysWhatIsNotOfferedYet) {
-  const auto table = parse_recipe("weights: nf4\n", "r.yaml");
-  ASSERT_FALSE(table);
-  EXPECT_EQ(table.error().kind, Error::Kind::kUnsupported);
   const auto calibrated = parse_recipe("{weights: w8c, activations: a8s}", "r.yaml");
   ASSERT_FALSE(calibrated);
   EXPECT_EQ(calibrated.error().kind, Error::Kind::kUnsupported);
+}
+
+TEST(TableRecipe, ReadsBackAsItIsPrinted) {
+  RecipeOverrides flags;
+  flags.overrides = {"o_proj=nf4", "q_proj=bf16"};
+  const auto recipe = apply_overrides(builtin("nf4"), flags);
+  ASSERT_TRUE(recipe) << recipe.error().message;
+  const std::string text = print_recipe(*recipe);
+  EXPECT_EQ(text,
+            "name: nf4\n"
+            "weights: nf4b64-dq\n"
+            "activations: a16\n"
+            "embed: keep\n"
+            "head: keep\n"
+            "rounding: rtn\n"
+            "scale_dtype: auto\n"
+            "seed: 0\n"
+            "overrides:\n"
+            "  - match: 'o_proj'\n"
+            "    scheme: nf4b64-dq-a16\n"
+            "  - match: 'q_proj'\n"
+            "    scheme: bf16\n");
+  const auto again = parse_recipe(text, "r.yaml");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*recipe, *again);
+}
+
+TEST(TableRecipe, KeepsEmbeddingAndClassifierUnlessToldOtherwise) {
+  const auto file = parse_recipe("weights: nf4\n", "r.yaml");
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(builtin("nf4").linears, file->linears);
+  EXPECT_EQ(LayerChoice{}, file->embedding);
+  EXPECT_EQ(LayerChoice{}, file->classifier);
+
+  RecipeOverrides flags;
+  flags.weights = "fp4b128";
+  flags.head = "bf16";
+  const auto recipe = apply_overrides(builtin("rtn"), flags);
+  ASSERT_TRUE(recipe) << recipe.error().message;
+  EXPECT_EQ("fp4b128", scheme_name(recipe->linears.scheme));
+  EXPECT_EQ(LayerChoice{}, recipe->embedding);
+  EXPECT_EQ(DType::kBF16, recipe->classifier.cast);
+}
+
+TEST(TableRecipe, RefusesEightBitActivationsAndSymmetry) {
+  const std::string expected =
+      "expected a16 with nf4b64-dq, whose weights are no integers, got 8-bit activations";
+  RecipeOverrides activations;
+  activations.activations = "a8t";
+  for (const char* weights : {"", "nf4"}) {
+    if (*weights != 0) activations.weights = weights;
+    const auto recipe = apply_overrides(builtin(*weights != 0 ? "rtn" : "nf4"), activations);
+    ASSERT_FALSE(recipe);
+    EXPECT_EQ(recipe.error().kind, Error::Kind::kUnsupported);
+    EXPECT_EQ(recipe.error().message, "--activations: " + expected);
+  }
+  const auto file = parse_recipe("weights: nf4\nactivations: a8t\n", "r.yaml");
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().message, "r.yaml: line 2, column 14: activations: " + expected);
+  const auto layer = parse_layer_choice("nf4-a8t", std::nullopt);
+  ASSERT_FALSE(layer);
+  EXPECT_EQ(layer.error().message, "scheme \"nf4-a8t\": " + expected);
+
+  RecipeOverrides symmetric;
+  symmetric.symmetric = true;
+  const auto recipe = apply_overrides(builtin("nf4"), symmetric);
+  ASSERT_FALSE(recipe);
+  EXPECT_EQ(recipe.error().message,
+            "--symmetric, --asymmetric: the weights are entries of a table");
+  EXPECT_FALSE(parse_recipe("weights: nf4\nsymmetric: true\n", "r.yaml"));
 }
 
 TEST(ApplyOverrides, ChangesActivationsOfLayersThatFollowTheRule) {
@@ -197,7 +272,8 @@ TEST(LoadRecipe, SaysThatThereIsNoSuchFile) {
   const auto recipe = load_recipe("missing.yaml");
   ASSERT_FALSE(recipe);
   EXPECT_EQ(recipe.error().kind, Error::Kind::kNotFound);
-  EXPECT_EQ(recipe.error().message, "recipe \"missing.yaml\": neither a file nor one of rtn, int8");
+  EXPECT_EQ(recipe.error().message,
+            "recipe \"missing.yaml\": neither a file nor one of rtn, int8, nf4");
 }
 
 }  // namespace

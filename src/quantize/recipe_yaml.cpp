@@ -90,12 +90,21 @@ class RecipeReader {
       FPTQ_TRY(recipe.linears, parse_weights(text, activations));
       return {};
     }));
+    if (is_table(recipe.linears)) {
+      recipe.embedding = recipe.classifier = LayerChoice{};
+      if (find("activations") == nullptr) activations.reset();
+      if (activations) {
+        return with_context(float_activations_only(recipe.linears),
+                            find("activations")->place(where_) + ": activations");
+      }
+    }
     FPTQ_TRY_VOID(with_scalar("symmetric", [&](std::string_view text) -> Status {
       if (text != "true" && text != "false") {
         return invalid("symmetric " + in_quotes(text) + ": expected true or false");
       }
       auto& weights = recipe.linears.scheme.weights;
       if (!weights) return invalid("symmetric: the weights are not quantized");
+      if (is_table(recipe.linears)) return invalid("symmetric: the weights are entries of a table");
       const bool symmetric = text == "true";
       if (symmetry_named && weights->symmetric != symmetric) {
         return invalid("symmetric: contradicts the key weights");
@@ -108,7 +117,7 @@ class RecipeReader {
       recipe.embedding.scheme.activations.reset();
       return {};
     }));
-    recipe.classifier.scheme.activations = activations;
+    if (recipe.classifier.scheme.weights) recipe.classifier.scheme.activations = activations;
     FPTQ_TRY_VOID(with_scalar("head", [&](std::string_view text) -> Status {
       FPTQ_TRY(recipe.classifier, parse_layer_choice(text, activations));
       return {};

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/sha256.h"
 #include "numeric/dtype.h"
+#include "quantize/table_writing.h"
 
 namespace fptq::quantize {
 namespace {
@@ -16,16 +17,6 @@ namespace {
 constexpr std::size_t kBlockElements = std::size_t{1} << 20;
 // Rows that a thread takes at a time: small enough to share a block out evenly.
 constexpr std::size_t kGrainRows = 8;
-
-// No early exit, so that the loop maps to vector instructions.
-bool all_finite(const float* values, std::size_t count) {
-  constexpr std::uint32_t kExponent = 0x7F800000U;
-  std::uint32_t found = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    found |= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) == kExponent ? 1U : 0U;
-  }
-  return found == 0;
-}
 
 // "[12, 7]": where an element of a row-major array lies.
 std::string index_text(const Shape& shape, std::size_t element) {
@@ -35,18 +26,6 @@ std::string index_text(const Shape& shape, std::size_t element) {
     element /= shape[axis];
   }
   return shape_text(index);
-}
-
-Error not_finite(const TensorPlan& plan, const float* values, std::size_t count,
-                 std::size_t first_element) {
-  const float* bad =
-      std::find_if(values, values + count, [](float value) { return !std::isfinite(value); });
-  const auto element = first_element + static_cast<std::size_t>(bad - values);
-  return Error{Error::Kind::kFormat, "tensor \"" + plan.source + "\": element " +
-                                         index_text(plan.shape, element) +
-                                         ": expected a finite number, got " +
-                                         (std::isnan(*bad) ? "nan" : (*bad < 0 ? "-inf" : "inf")) +
-                                         ". The checkpoint is damaged"};
 }
 
 void store_float(float value, DType dtype, std::byte* out) {
@@ -114,7 +93,7 @@ class MatrixWriter {
       std::vector<float> values(cols);
       for (std::size_t row = begin; row < end; ++row) {
         weights_.read_f32((first_row + row) * cols, cols, values.data());
-        if (!all_finite(values.data(), cols)) {
+        if (!all_finite(values)) {
           damaged[row] = 1;
           continue;
         }
@@ -146,7 +125,7 @@ class MatrixWriter {
       if (damaged[row] != 0) {
         std::vector<float> values(cols);
         weights_.read_f32((first_row + row) * cols, cols, values.data());
-        return not_finite(plan_, values.data(), cols, (first_row + row) * cols);
+        return not_finite(plan_, values, (first_row + row) * cols);
       }
       error_.add(errors[row]);
     }
@@ -208,7 +187,7 @@ Result<TensorOutcome> write_kept(const TensorPlan& plan, const Tensor& weights,
     if (is_float) {
       values.resize(count);
       weights.read_f32(first, count, values.data());
-      if (!all_finite(values.data(), count)) return not_finite(plan, values.data(), count, first);
+      if (!all_finite(values)) return not_finite(plan, values, first);
     }
     if (!cast) {
       FPTQ_TRY_VOID(sink(*plan.stored, source));
@@ -240,12 +219,34 @@ Result<TensorOutcome> write_kept(const TensorPlan& plan, const Tensor& weights,
 
 }  // namespace
 
+// No early exit, so that the loop maps to vector instructions.
+bool all_finite(std::span<const float> values) {
+  constexpr std::uint32_t kExponent = 0x7F800000U;
+  std::uint32_t found = 0;
+  for (const float value : values) {
+    found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1U : 0U;
+  }
+  return found == 0;
+}
+
+Error not_finite(const TensorPlan& plan, std::span<const float> values, std::size_t first_element) {
+  const auto bad =
+      std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
+  const auto element = first_element + static_cast<std::size_t>(bad - values.begin());
+  return Error{Error::Kind::kFormat, "tensor \"" + plan.source + "\": element " +
+                                         index_text(plan.shape, element) +
+                                         ": expected a finite number, got " +
+                                         (std::isnan(*bad) ? "nan" : (*bad < 0 ? "-inf" : "inf")) +
+                                         ". The checkpoint is damaged"};
+}
+
 std::size_t block_rows(std::size_t rows, std::size_t cols) {
   const std::size_t fitting = kBlockElements / std::max<std::size_t>(cols, 1);
   return std::clamp<std::size_t>(fitting / 8 * 8, 8, std::max<std::size_t>((rows + 7) / 8 * 8, 8));
 }
 
 std::uint64_t block_working_bytes(const TensorPlan& plan) {
+  if (plan.table) return table_working_bytes(plan);
   if (!plan.quantized) return kBlockElements * 2 * sizeof(float);
   // Codes, packed codes, float and stored scales of a block; scales and zero points of the tensor.
   const std::uint64_t block =
@@ -258,6 +259,7 @@ Result<TensorOutcome> write_tensor(const TensorPlan& plan, const Tensor& weights
                                    const std::function<Status(std::uint64_t)>& after_block) {
   FPTQ_CHECK(rounding == algo::Rounding::kNearest, "the one method that there is");
   FPTQ_CHECK(weights.shape() == plan.shape, "the tensor that was planned");
+  if (plan.table) return write_table(plan, weights, pool, sink, after_block);
   if (!plan.quantized) return write_kept(plan, weights, sink, after_block);
   return MatrixWriter(plan, weights, pool, sink).write(after_block);
 }

@@ -29,6 +29,14 @@ struct TensorOutcome {
   algo::RoundingError error;
 };
 
+// Whether no value is NaN or infinite.
+[[nodiscard]] bool all_finite(std::span<const float> values);
+
+// The error that names the first value that is not finite; values begin at that element of the
+// tensor.
+[[nodiscard]] Error not_finite(const TensorPlan& plan, std::span<const float> values,
+                               std::size_t first_element);
+
 // Rows that are rounded together: a multiple of 8, which zero points are packed in, and about
 // a million weights.
 [[nodiscard]] std::size_t block_rows(std::size_t rows, std::size_t cols);
