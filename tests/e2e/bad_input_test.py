@@ -12,11 +12,13 @@ class BadInput(harness.ProgramTest):
         self.model = tiny.write_checkpoint(self.folder / self._testMethodName)
 
     def rejects(self, *says, commands=('logits', 'quantize')):
-        """Both commands fail with 3, say each of `says`, and write nothing."""
+        """The commands fail with 3, say each of `says`, and write nothing."""
         output = self.folder / f'{self._testMethodName}.out'
         for command in commands:
-            flags = ['--ids', '1'] if command == 'logits' else []
-            self.fail_with(3, command, self.model, '-o', output, *flags, says=says)
+            flags = ['-o', output] if command != 'inspect' else []
+            if command == 'logits':
+                flags += ['--ids', '1']
+            self.fail_with(3, command, self.model, *flags, says=says)
             self.assertFalse(output.exists())
 
     def change_config(self, **changes):
@@ -97,6 +99,42 @@ class BadInput(harness.ProgramTest):
     def test_a_config_that_nests_too_deep(self):
         (self.model / 'config.json').write_text('[' * 100000)
         self.rejects('config.json')
+
+    def quantize_to_nf4(self):
+        """self.model becomes a checkpoint in bitsandbytes' layout; returns its config.json."""
+        quantized = self.folder / f'{self._testMethodName}.nf4'
+        self.succeed('quantize', self.model, '-o', quantized, '--recipe', 'nf4')
+        self.model = quantized
+        return json.loads((quantized / 'config.json').read_text())['quantization_config']
+
+    def test_eight_bit_weights_of_bitsandbytes(self):
+        config = self.quantize_to_nf4()
+        self.change_config(quantization_config={**config, 'load_in_8bit': True})
+        self.rejects('load_in_8bit', 'LLM.int8 is not offered', commands=('logits',))
+
+    def test_a_description_of_codes_that_is_no_json(self):
+        self.quantize_to_nf4()
+        weights = self.model / 'model.safetensors'
+        data = weights.read_bytes()
+        self.assertIn(b'{"quant_type"', data)
+        weights.write_bytes(data.replace(b'{"quant_type"', b'["quant_type"', 1))
+        self.rejects('quant_state.bitsandbytes__nf4"', commands=('logits', 'inspect'))
+
+    def test_a_block_size_that_contradicts_the_constants(self):
+        self.quantize_to_nf4()
+        weights = self.model / 'model.safetensors'
+        data = weights.read_bytes()
+        weights.write_bytes(data.replace(b'"blocksize": 64,', b'"blocksize": 32,'))
+        self.rejects('.weight.absmax": expected [', commands=('logits',))
+
+    def test_an_offset_that_is_no_number(self):
+        self.quantize_to_nf4()
+        weights = self.model / 'model.safetensors'
+        data = weights.read_bytes()
+        begin = data.index(b'"nested_offset": ') + len(b'"nested_offset": ')
+        end = data.index(b'}', begin)
+        weights.write_bytes(data[:begin] + b'NaN'.ljust(end - begin) + data[end:])
+        self.rejects('quant_state.bitsandbytes__nf4"', commands=('logits',))
 
     def test_another_architecture(self):
         self.change_config(model_type='bloom', architectures=['BloomForCausalLM'])

@@ -57,6 +57,55 @@ class Quantize(harness.ProgramTest):
         self.assertLess(found['linear_bits_per_weight'], 4.9)
         self.assertEqual('LlamaForCausalLM', found['architecture'])
 
+    def test_nf4_is_written_as_bitsandbytes_does(self):
+        output = self.quantize('nf4', '--recipe', 'nf4')
+        config = json.loads((output / 'config.json').read_text())['quantization_config']
+        self.assertEqual('bitsandbytes', config['quant_method'])
+        self.assertTrue(config['load_in_4bit'])
+        self.assertEqual('nf4', config['bnb_4bit_quant_type'])
+        found = self.json_of('inspect', output)
+        tensors = {tensor['name']: tensor for tensor in found['tensors']}
+        self.assertEqual(set(tiny.shapes(tiny.config())), set(tensors))
+        for name, shape in tiny.shapes(tiny.config()).items():
+            self.assertEqual(shape, tensors[name]['shape'])
+            linear = name.startswith('model.layers.') and not name.endswith('norm.weight')
+            self.assertEqual('nf4b64-dq' if linear else 'bf16', tensors[name]['scheme'])
+        manifest = json.loads((output / 'fptq_manifest.json').read_text())
+        schemes = {tensor['scheme'] for tensor in manifest['tensors']}
+        self.assertEqual({'nf4b64-dq', 'BF16'}, schemes)
+        self.assertIn('weights: nf4b64-dq\n', (output / 'recipe.yaml').read_text())
+
+    def test_nf4_gives_the_same_bytes_however_it_is_asked_for(self):
+        expected = bytes_of(self.quantize('nf4-plain', '--recipe', 'nf4'))
+        recipe = self.folder / 'nf4.yaml'
+        recipe.write_text(self.succeed('quantize', '--recipe', 'nf4', '--print-recipe'))
+        self.assertEqual(expected, bytes_of(self.quantize('nf4-file', '--recipe', recipe)))
+        self.assertEqual(expected, bytes_of(self.quantize('nf4-thread', '--recipe', 'nf4',
+                                                          '--threads', '3')))
+        by_flag = bytes_of(self.quantize('nf4-flag', '--weights', 'nf4'))
+        for name in expected:
+            if name != 'recipe.yaml':  # it has the name of the recipe
+                self.assertEqual(expected[name], by_flag[name])
+
+    def test_nf4_computes_what_its_weights_in_floating_point_compute(self):
+        for scheme in ('nf4', 'fp4b32', 'nf4b128-dq'):
+            output = self.quantize(f'table-{scheme}', '--weights', scheme)
+            dense = self.folder / f'dense-{scheme}'
+            self.succeed('convert', output, '-o', dense, '--to', 'dense')
+            self.assertNotIn('quantization_config', json.loads((dense / 'config.json').read_text()))
+            logits = []
+            for model in (output, dense):
+                file = self.folder / 'logits.npy'
+                self.succeed('logits', model, '--ids', '1,2,3,4,5,6,7', '-o', file)
+                logits.append(harness.read_npy(file))
+            self.assertEqual(*logits)
+
+    def test_nf4_runs_where_it_is_required(self):
+        output = self.quantize('nf4-required', '--recipe', 'nf4')
+        ids = ('logits', output, '--ids', '1,2', '-o', self.folder / 'logits.npy')
+        self.succeed(*ids, '--require', 'nf4b64-dq')
+        self.fail_with(1, *ids, '--require', 'w4g32-a8t', says='nf4b64-dq')
+
     def test_whole_rows_with_zero_points_are_told_from_groups_and_from_symmetric_ones(self):
         for flag, scheme in (('--asymmetric', 'w4c-asym-a8t'), ('--symmetric', 'w4c-a8t')):
             output = self.quantize(f'rows{flag}', '--weights', 'w4c', flag)
@@ -137,7 +186,15 @@ class Quantize(harness.ProgramTest):
         output = self.folder / 'never'
         for flags, code, says in (
                 (['--recipe', 'rtm'], 3, 'rtm'),
-                (['--recipe', 'nf4'], 3, 'nf4'),
+                (['--recipe', 'fptq'], 3, 'fptq'),
+                (['--recipe', 'nf4', '--embed', 'w8c'], 3,
+                 'module "model.embed_tokens": expected nf4b64-dq or floating point'),
+                (['--recipe', 'nf4', '--embed', 'nf4'], 3,
+                 'module "model.embed_tokens": expected floating point'),
+                (['--recipe', 'nf4', '--override', 'up_proj=w4g32'], 3,
+                 'expected nf4b64-dq or floating point'),
+                (['--recipe', 'nf4', '--override', 'up_proj=fp4'], 3, 'got fp4b64-dq'),
+                (['--override', 'up_proj=nf4'], 3, 'expected nf4b64-dq or floating point'),
                 (['--recipe', self.folder / 'absent.yaml'], 3, 'absent.yaml'),
                 (['--weights', 'w5g32'], 2, '--weights'),
                 (['--override', 'nothing_matches=w8c'], 2, 'nothing_matches'),
@@ -152,17 +209,21 @@ class Quantize(harness.ProgramTest):
         for flag, value, code, says in (
                 ('--activations', 'a8s', 3, ['"a8s"', 'expected a8t', 'calibration', 'Use a8t']),
                 ('--activations', 'a9t', 2, ['"a9t"', 'expected a8t', 'a16']),
-                ('--weights', 'nf4', 3, ['"nf4"', 'expected w4g32', 'w8c', 'not offered']),
-                ('--weights', 'nf4b64-dq', 3, ['expected w4g32']),
+                ('--weights', 'nf4b48', 2, ['"nf4b48"', 'expected w4g32']),
+                ('--weights', 'nf4-a8t', 2, ['weights alone']),
                 ('--weights', 'w4g32-a8s', 2, ['"w4g32-a8s"', 'weights alone']),
                 ('--head', 'w8c-a8s', 3, ['"w8c-a8s"', 'expected -a8t or -a16', 'calibration']),
-                ('--embed', 'nf4', 3, ['"nf4"', 'expected w4g32']),
+                ('--head', 'nf4-a8t', 3, ['"nf4-a8t"', 'expected a16 with nf4b64-dq']),
                 ('--rounding', 'gptq', 3, ['"gptq"', 'expected rtn']),
                 ('--rounding', 'search', 3, ['"search"', 'expected rtn']),
                 ('--rounding', 'best', 2, ['"best"', 'expected rtn'])):
             with self.subTest(flag, value=value):
                 self.fail_with(code, 'quantize', absent, '-o', self.folder / 'never', flag, value,
                                says=[f'error: {flag}: ', *says])
+        for flags in (['--recipe', 'nf4'], ['--weights', 'nf4']):
+            self.fail_with(3, 'quantize', absent, '-o', self.folder / 'never', *flags,
+                           '--activations', 'a8t',
+                           says='--activations: expected a16 with nf4b64-dq')
         for flag in ('--calib', '--resume', '--equalize', '--rotate'):
             with self.subTest(flag):
                 self.fail_with(2, 'quantize', absent, '-o', self.folder / 'never', flag, 'x',
@@ -171,11 +232,10 @@ class Quantize(harness.ProgramTest):
 
     def test_help_offers_what_is_offered(self):
         text = self.succeed('quantize', '--help')
-        for word in ('nf4', 'a8s', 'gptq', '--calib', '--resume', '--equalize', '--rotate'):
+        for word in ('a8s', 'gptq', '--calib', '--resume', '--equalize', '--rotate'):
             self.assertNotIn(word, text)
         stderr = self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'never',
                                 '--weights', 'w5c', says='expected w4g32, w4g64, w4g128, w4c or w8c')
-        self.assertNotIn('nf4', stderr)
         self.assertNotIn('a8s', stderr)
 
     def test_an_output_that_cannot_be_written(self):

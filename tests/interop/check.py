@@ -1,10 +1,11 @@
-"""Holds fptq's quantized checkpoints against the real transformers and compressed-tensors.
+"""Holds fptq's quantized checkpoints against the real transformers, compressed-tensors and bitsandbytes.
 
 For every scheme: fptq quantizes, transformers loads the result without any help, and both compute
 the logits of the same tokens, with activations in floating point and then quantized. Models are
 made here with a fixed seed, so that nothing has to be downloaded; where the directory of test data
 (FPTQ_TEST_DATA) is there, its real model and the checkpoints that compressed-tensors wrote are
-checked too.
+checked too. NF4 and FP4 are compared with bitsandbytes byte for byte, and both ways: it loads what
+fptq wrote, and fptq what it wrote.
 
 usage: check.py --fptq PROGRAM --work DIR
 """
@@ -18,6 +19,7 @@ import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import bitsandbytes.functional
 import numpy as np
 import torch
 import transformers
@@ -48,6 +50,18 @@ SCHEMES = {
     "head-only-differs": ["--recipe", "rtn", "--head", "w4g32"],
     "mixed": ["--recipe", "rtn", "--override", "down_proj=w8c", "--override",
               r"layers\.0\..*o_proj=keep"],
+}
+
+# bitsandbytes multiplies in bfloat16 on a CPU, whatever the type of inputs: relative to the largest
+# |logit|.
+BFLOAT_BOUND = 5e-2
+
+TABLES = {
+    "nf4": ("nf4", 64, True, ["--recipe", "nf4"]),
+    "fp4": ("fp4", 64, True, ["--weights", "fp4"]),
+    "nf4b128, float constants": ("nf4", 128, False, ["--weights", "nf4b128"]),
+    "nf4, a layer kept": ("nf4", 64, True, ["--recipe", "nf4", "--override",
+                                            r"layers\.1\..*up_proj=keep"]),
 }
 
 
@@ -104,6 +118,57 @@ class Checker:
         ratio = rms(ours - floats) / rms(quantized - floats)
         self.report(f"{name}, error of 8-bit activations / theirs", ratio, ERROR_RATIO_BOUND)
 
+    def check_table(self, name, model, ids, table, block, nested, flags):
+        """NF4 and FP4: the bytes of bitsandbytes' quantizer, and its logits."""
+        out = self.work / "quantized"
+        shutil.rmtree(out, ignore_errors=True)
+        self.fptq("quantize", model, "-o", out, *flags)
+        source = load_file(model / "model.safetensors")
+        mine = load_file(out / "model.safetensors")
+        weights = [key.removesuffix(".quant_map") for key in mine if key.endswith("weight.quant_map")]
+        different = 0
+        dense = {}
+        for weight in weights:
+            packed, state = bitsandbytes.functional.quantize_4bit(
+                source[weight], blocksize=block, compress_statistics=nested, quant_type=table)
+            dense[weight] = bitsandbytes.functional.dequantize_4bit(packed, state).float()
+            theirs = {weight: packed, f"{weight}.absmax": state.absmax,
+                      f"{weight}.quant_map": state.code}
+            if nested:
+                theirs[f"{weight}.nested_absmax"] = state.state2.absmax
+                theirs[f"{weight}.nested_quant_map"] = state.state2.code
+            different += sum(not same_values(mine[key], value) for key, value in theirs.items())
+        self.report(f"{name}, tensors unlike bitsandbytes'", different / len(weights), 0.0)
+
+        reference = load(model)
+        reference.load_state_dict(dense, strict=False)
+        ours = self.fptq_logits(out, ids)
+        # Weights of a bfloat16 model are restored as bfloat16 there, and as float32 here.
+        bound = FLOAT_BOUND if source[weights[0]].dtype == torch.float32 else BFLOAT_BOUND
+        self.report(f"{name}, logits of restored weights",
+                    relative(ours, library_logits(reference, ids)), bound)
+        # bitsandbytes' CPU code takes no rows that blocks straddle.
+        if any(source[weight].shape[1] % block for weight in weights):
+            return
+        theirs = load(out)
+        kept = {key for key, module in theirs.named_modules()
+                if isinstance(module, torch.nn.Linear) and "Linear4bit" not in str(type(module))}
+        quantized = {weight.removesuffix(".weight") for weight in weights}
+        self.report(f"{name}, layers loaded as another kind", len(kept & quantized), 0)
+        self.report(f"{name}, logits", relative(ours, library_logits(theirs, ids)), BFLOAT_BOUND)
+        if block != 64 or kept - {"lm_head"}:
+            return
+        # What transformers quantizes and saves by itself.
+        saved = self.work / "saved"
+        shutil.rmtree(saved, ignore_errors=True)
+        transformers.AutoModelForCausalLM.from_pretrained(
+            model, dtype=source[weights[0]].dtype,
+            quantization_config=transformers.BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type=table,
+                bnb_4bit_use_double_quant=nested)).save_pretrained(saved)
+        self.report(f"{name}, logits of what transformers saved",
+                    relative(self.fptq_logits(saved, ids), ours), FLOAT_BOUND)
+
     def check_golden(self, golden, tiny):
         """What compressed-tensors wrote: fptq computes its logits, and rounds to its codes."""
         for name, weights, symmetric in [("w4g32-sym", "w4g32", "true"),
@@ -132,13 +197,20 @@ class Checker:
             self.report(f"golden {name}, codes and scales equal", 0.0 if same else 1.0, 0.0)
 
 
+def same_values(mine, theirs):
+    """Equal, or float32 that differs by the order in which torch added the mean."""
+    if mine.dtype != torch.float32:
+        return torch.equal(mine, theirs)
+    return torch.allclose(mine, theirs, rtol=1e-6, atol=0)
+
+
 def load(directory):
     return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
 
 
 @torch.no_grad()
 def library_logits(model, ids):
-    return model(torch.tensor([ids])).logits[0].numpy()
+    return model(torch.tensor([ids])).logits[0].float().numpy()
 
 
 def relative(ours, theirs):
@@ -171,6 +243,8 @@ def main():
     for model_name, model in models.items():
         for name, flags in SCHEMES.items():
             checker.check_scheme(f"{model_name} {name}", model, flags, ids)
+        for name, table in TABLES.items():
+            checker.check_table(f"{model_name} {name}", model, ids, *table)
     if (data / "golden/formats/compressed-tensors").exists():
         checker.check_golden(data / "golden/formats/compressed-tensors", data / "golden/logits/tiny")
     if checker.failures:
