@@ -26,6 +26,7 @@ struct HugePageAllocator {
 
   HugePageAllocator() = default;
   template <typename U>
+  // NOLINTNEXTLINE(google-explicit-constructor): clang-tidy 14 does not know explicit(false).
   explicit(false) HugePageAllocator(const HugePageAllocator<U>&) {}
 
   [[nodiscard]] T* allocate(std::size_t count);
