@@ -36,9 +36,9 @@ SortedTable sort_table(CodeType type) {
 }
 
 const SortedTable& sorted_table(CodeType type) {
-  static const SortedTable kNf4 = sort_table(CodeType::kNf4);
-  static const SortedTable kFp4 = sort_table(CodeType::kFp4);
-  return type == CodeType::kNf4 ? kNf4 : kFp4;
+  static const SortedTable nf4 = sort_table(CodeType::kNf4);
+  static const SortedTable fp4 = sort_table(CodeType::kFp4);
+  return type == CodeType::kNf4 ? nf4 : fp4;
 }
 
 float largest_magnitude(std::span<const float> values) {
@@ -134,7 +134,7 @@ RoundingError round_to_table(std::span<const float> values, const QuantArgs& wei
 }
 
 QuantizedConstants quantize_constants(std::span<const float> constants) {
-  static const std::array<std::uint8_t, kPositions> kCodes = make_position_codes();
+  static const std::array<std::uint8_t, kPositions> position_codes = make_position_codes();
   QuantizedConstants result;
   if (constants.empty()) return result;
   double sum = 0;
@@ -157,8 +157,9 @@ QuantizedConstants quantize_constants(std::span<const float> constants) {
       const float position = block[i] * inverse;
       if (std::isnan(position)) continue;
       const float clamped = std::clamp(position, -1.0f, 1.0f);
+      // NOLINTNEXTLINE(bugprone-incorrect-roundings): none is negative.
       const auto index = static_cast<std::size_t>((clamped + 1.0f) * 32767.5f + 0.5f);
-      result.codes[begin + i] = kCodes[std::min(index, kPositions - 1)];
+      result.codes[begin + i] = position_codes[std::min(index, kPositions - 1)];
     }
   }
   return result;
