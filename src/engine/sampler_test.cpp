@@ -101,8 +101,8 @@ TEST(Sampler, RepeatsItselfForTheSameSeedOnly) {
   const std::vector<float> logits(100, 0.0f);
   const auto draw = [&](std::uint64_t seed) {
     Sampler sampler({.temperature = 1.0, .seed = seed});
-    std::vector<std::int32_t> ids;
-    for (int i = 0; i < 20; ++i) ids.push_back(*sampler.sample(logits, {}));
+    std::vector<std::int32_t> ids(20);
+    for (std::int32_t& id : ids) id = *sampler.sample(logits, {});
     return ids;
   };
   EXPECT_EQ(draw(1), draw(1));
