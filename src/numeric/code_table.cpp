@@ -87,8 +87,8 @@ std::span<const float, kTableEntries> code_table(CodeType type) {
 }
 
 std::span<const float, kDynamicMapEntries> dynamic_map() {
-  static const DynamicMap kMap = make_dynamic_map();
-  return kMap;
+  static const DynamicMap map = make_dynamic_map();
+  return map;
 }
 
 std::vector<float> restore_constants(std::span<const std::uint8_t> codes,

@@ -187,6 +187,7 @@ std::vector<io::TensorSpec> TensorPlan::outputs() const {
   if (stored) return {*stored};
   std::vector<io::TensorSpec> all;
   const auto parts = table ? table->tensors() : quantized->tensors();
+  all.reserve(parts.size() + 2);
   for (const io::TensorSpec* part : parts) all.push_back(*part);
   if (twin) {
     all.push_back(twin->scales);
