@@ -273,7 +273,7 @@ Result<Json> shape_config(std::string_view shape) {
 Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& config,
                                                                 const Scheme& weights,
                                                                 std::uint64_t seed) {
-  const bool is_table = weights.weights && weights.weights->type != CodeType::kInt;
+  const bool is_table = has_table_weights(weights);
   if (is_table && weights.activations) {
     return Error{
         Error::Kind::kUnsupported,

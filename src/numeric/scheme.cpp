@@ -142,7 +142,7 @@ std::string scheme_name(const Scheme& scheme) {
 
 std::string describe_scheme(const Scheme& scheme) {
   std::string text = scheme_name(scheme);
-  if (!scheme.weights || scheme.weights->type != CodeType::kInt) return text;
+  if (!scheme.weights || has_table_weights(scheme)) return text;
   text += " (weights " + std::string(symmetry_name(*scheme.weights));
   if (scheme.activations) {
     text += ", activations " + std::string(symmetry_name(*scheme.activations));
@@ -160,7 +160,7 @@ Result<Scheme> parse_scheme(std::string_view text) {
   bool activations_given = false;
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const std::string_view part = parts[i];
-    const bool is_table = scheme.weights->type != CodeType::kInt;
+    const bool is_table = has_table_weights(scheme);
     const bool has_symmetry = activations_given ? scheme.activations.has_value() : !is_table;
     if ((part == "sym" || part == "asym") && !symmetry_given && has_symmetry) {
       (activations_given ? scheme.activations : scheme.weights)->symmetric = part == "sym";

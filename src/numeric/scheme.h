@@ -42,6 +42,11 @@ struct Scheme {
   bool operator==(const Scheme&) const = default;
 };
 
+// Whether the weights are codes of a table, NF4 or FP4.
+[[nodiscard]] inline bool has_table_weights(const Scheme& scheme) {
+  return scheme.weights && scheme.weights->type != CodeType::kInt;
+}
+
 // Building blocks of the mission's schemes.
 [[nodiscard]] QuantArgs int_weights(int num_bits, Strategy strategy, std::size_t group_size,
                                     bool symmetric);

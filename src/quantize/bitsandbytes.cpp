@@ -19,7 +19,7 @@ std::string torch_name(DType dtype) {
 }
 
 bool is_table(const ModuleScheme& module) {
-  return module.scheme.weights && module.scheme.weights->type != CodeType::kInt;
+  return has_table_weights(module.scheme);
 }
 
 // The text with a given spelling of the offset.

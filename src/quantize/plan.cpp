@@ -116,7 +116,7 @@ bool can_share_codes(const LayerChoice& embedding, const LayerChoice& classifier
   const auto& weights = embedding.scheme.weights;
   if (weights != classifier.scheme.weights) return false;
   if (!weights) return embedding.cast == classifier.cast;
-  if (weights->type != CodeType::kInt) return false;
+  if (has_table_weights(embedding.scheme)) return false;
   return storage_format(*weights) == "int-quantized";
 }
 
@@ -135,7 +135,7 @@ Result<bool> same_bytes(const io::Checkpoint& checkpoint, const std::string& a,
 TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const LlamaModule& module,
                        const LayerChoice& choice) {
   TensorPlan plan{info.name, info.shape, module.name, {}, {}, {}, choice.scheme, {}};
-  if (choice.scheme.weights && choice.scheme.weights->type != CodeType::kInt) {
+  if (has_table_weights(choice.scheme)) {
     plan.table =
         stored_table(module.name, *choice.scheme.weights, info.shape[0], info.shape[1], info.dtype);
   } else if (choice.scheme.weights) {

@@ -60,8 +60,9 @@ std::string print_recipe(const Recipe& recipe) {
   const auto& weights = recipe.linears.scheme.weights;
   std::string text = "name: " + recipe.name + "\n";
   text += "weights: " + weights_text(recipe.linears) + "\n";
-  if (has_symmetry(recipe.linears))
+  if (has_symmetry(recipe.linears)) {
     text += std::string("symmetric: ") + (weights->symmetric ? "true" : "false") + "\n";
+  }
   text += "activations: " + activations_text(recipe.linears.scheme.activations) + "\n";
   text += "embed: " + weights_text(recipe.embedding) + symmetry_text(recipe.embedding) + "\n";
   text += "head: " + layer_choice_text(recipe.classifier) + "\n";

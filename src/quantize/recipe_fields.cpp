@@ -78,11 +78,11 @@ std::string symmetry_text(const LayerChoice& choice) {
 }
 
 bool is_table(const LayerChoice& choice) {
-  return choice.scheme.weights && choice.scheme.weights->type != CodeType::kInt;
+  return has_table_weights(choice.scheme);
 }
 
 bool has_symmetry(const LayerChoice& choice) {
-  return choice.scheme.weights && choice.scheme.weights->type == CodeType::kInt;
+  return choice.scheme.weights && !is_table(choice);
 }
 
 Error float_activations_only(const LayerChoice& choice) {
@@ -128,7 +128,7 @@ Result<LayerChoice> parse_layer_choice(std::string_view text,
                    ": expected the symmetry of weights before -a8t. That of activations is part of "
                    "the setting activations: a8t or a8t-asym");
   }
-  if (scheme.weights->type != CodeType::kInt) {
+  if (has_table_weights(scheme)) {
     const LayerChoice choice{scheme, std::nullopt};
     if (scheme.activations) {
       return with_context(float_activations_only(choice), "scheme " + in_quotes(text));
