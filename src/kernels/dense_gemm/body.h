@@ -87,15 +87,7 @@ void dense_gemm_of(const DenseGemmArgs& args) {
   if (args.m == 1) {
     decode<kType>(args);
   } else {
-    multiply_panels({.x = args.x,
-                     .x_stride = args.x_stride,
-                     .y = args.y,
-                     .y_stride = args.y_stride,
-                     .m = args.m,
-                     .n = args.n,
-                     .k = args.k,
-                     .scratch = args.scratch},
-                    DenseRows<kType>{args});
+    multiply_panels(panel_product(args), DenseRows<kType>{args});
   }
 }
 

@@ -44,6 +44,12 @@ struct PanelProduct {
   float* scratch;  // [kPanelScratchFloats]
 };
 
+// The product that a kernel's arguments ask for, but for the rows of w.
+template <typename Args>
+PanelProduct panel_product(const Args& args) {
+  return {args.x, args.x_stride, args.y, args.y_stride, args.m, args.n, args.k, args.scratch};
+}
+
 inline std::size_t at_most(std::size_t value, std::size_t limit) {
   return value < limit ? value : limit;
 }

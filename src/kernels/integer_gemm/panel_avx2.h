@@ -176,5 +176,22 @@ inline std::size_t channels_of(const PackedWeights& w, std::size_t block) {
   return rest < kBlockRows ? rest : kBlockRows;
 }
 
+// The panel of `block` with weights at its first slab.
+//   scratch  weight_sums and scales of the panel
+// zeros are null.
+template <typename Scratch>
+Panel panel_at(const IntegerGemmArgs& args, std::size_t block, const KBlock& k,
+               const std::uint8_t* weights, const Scratch& scratch) {
+  return {.weights = weights,
+          .zeros = nullptr,
+          .weight_sums = scratch.weight_sums,
+          .scales = scratch.scales,
+          .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+          .channels = channels_of(args.w, block),
+          .k = k,
+          .first = k.group_begin == 0,
+          .last = k.slab_begin + k.slabs == slab_count(args.w.cols)};
+}
+
 }  // namespace
 }  // namespace fptq::kernels

@@ -352,5 +352,28 @@ inline std::size_t channels_from(const PackedWeights& w, std::size_t block, std:
   return rest < kTileRows ? rest : kTileRows;
 }
 
+// The panel of `block` and, where a tile has two, the block after it.
+//   weights      the first block's bytes at the panel's first slab
+//   block_bytes  from there to the second block's
+//   scratch      weight_sums and scales of the panel
+// zeros are null.
+template <typename Scratch>
+Panel panel_at(const IntegerGemmArgs& args, std::size_t block, const KBlock& k,
+               const std::uint8_t* weights, std::size_t block_bytes, const Scratch& scratch) {
+  const std::size_t channels = channels_from(args.w, block, args.block_end);
+  // A block that does not exist is multiplied as the one before it, for nothing.
+  const std::size_t second = channels <= kBlockRows ? 0 : block_bytes;
+  return {.weights = weights,
+          .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2 : second,
+          .zeros = nullptr,
+          .weight_sums = scratch.weight_sums,
+          .scales = scratch.scales,
+          .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
+          .channels = channels,
+          .k = k,
+          .first = k.group_begin == 0,
+          .last = k.slab_begin + k.slabs == slab_count(args.w.cols)};
+}
+
 }  // namespace
 }  // namespace fptq::kernels

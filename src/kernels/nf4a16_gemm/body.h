@@ -138,15 +138,7 @@ void nf4a16_gemm_body(const Nf4a16GemmArgs& args) {
     if (one_constant) return multiply_few_of<kChunks>(args);
     return multiply_few_of<1>(args);
   }
-  multiply_panels({.x = args.x,
-                   .x_stride = args.x_stride,
-                   .y = args.y,
-                   .y_stride = args.y_stride,
-                   .m = args.m,
-                   .n = args.n,
-                   .k = args.k,
-                   .scratch = args.scratch},
-                  TableRows{args});
+  multiply_panels(panel_product(args), TableRows{args});
 }
 
 }  // namespace

@@ -198,15 +198,7 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
         start_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
       },
       [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
-        const Panel panel{.weights = scratch.weights,
-                          .zeros = nullptr,
-                          .weight_sums = scratch.weight_sums,
-                          .scales = scratch.scales,
-                          .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-                          .channels = channels_of(w, block),
-                          .k = k,
-                          .first = k.group_begin == 0,
-                          .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+        const Panel panel = panel_at(args, block, k, scratch.weights, scratch);
         unpack_block(w, block, k, scratch);
         for_each_tile(
             args, kTileTokens, k, block, token, tokens, scratch.start, k.slabs, scratch.carry,

@@ -100,23 +100,10 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, kPanelOffset, scratch.start);
       },
       [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
-        const std::size_t channels = channels_from(w, block, args.block_end);
-        const std::size_t blocks = ceil_div(channels, kBlockRows);
+        const Panel panel =
+            panel_at(args, block, k, scratch.weights[0], sizeof(scratch.weights[0]), scratch);
+        const std::size_t blocks = ceil_div(panel.channels, kBlockRows);
         for (std::size_t b = 0; b < blocks; ++b) unpack(w, block + b, k, b, scratch);
-        const Panel panel{
-            .weights = scratch.weights[0],
-            // A block that does not exist is multiplied as the one before it, for nothing.
-            .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2
-                             : blocks == 1    ? 0
-                                              : sizeof(scratch.weights[0]),
-            .zeros = nullptr,
-            .weight_sums = scratch.weight_sums,
-            .scales = scratch.scales,
-            .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-            .channels = channels,
-            .k = k,
-            .first = k.group_begin == 0,
-            .last = k.slab_begin + k.slabs == k_blocks.slabs()};
         multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
                        scratch.carry);
       });

@@ -162,16 +162,9 @@ void w8a8_gemm_avx2(const IntegerGemmArgs& args) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
       },
       [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
-        const Panel panel{
-            .weights = w.codes + (block * k_blocks.slabs() + k.slab_begin) * kSlabBytes8,
-            .zeros = scratch.zeros,
-            .weight_sums = scratch.weight_sums,
-            .scales = scratch.scales,
-            .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-            .channels = channels_of(w, block),
-            .k = k,
-            .first = k.group_begin == 0,
-            .last = k.slab_begin + k.slabs == k_blocks.slabs()};
+        const std::size_t slab = block * k_blocks.slabs() + k.slab_begin;
+        Panel panel = panel_at(args, block, k, w.codes + slab * kSlabBytes8, scratch);
+        panel.zeros = scratch.zeros;
         prepare_block(w, block, k, zero_point, scratch);
         for_each_tile(
             args, kTileTokens, k, block, token, tokens, scratch.start, k.groups, scratch.carry,

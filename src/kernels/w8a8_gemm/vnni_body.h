@@ -63,25 +63,13 @@ void w8a8_gemm_body(const IntegerGemmArgs& args) {
                       scratch.start);
       },
       [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
-        const std::size_t channels = channels_from(w, block, args.block_end);
-        const std::size_t blocks = ceil_div(channels, kBlockRows);
+        const std::uint8_t* weights = w.codes + block * block_bytes + k.slab_begin * kSlabBytes8;
+        Panel panel = panel_at(args, block, k, weights, block_bytes, scratch);
+        if (w.zeros != nullptr) panel.zeros = scratch.zeros;
+        const std::size_t blocks = ceil_div(panel.channels, kBlockRows);
         for (std::size_t b = 0; b < blocks; ++b) {
           prepare_block(w, block + b, k, b, args.x.zero_points != nullptr, scratch);
         }
-        const Panel panel{
-            .weights = w.codes + block * block_bytes + k.slab_begin * kSlabBytes8,
-            // A block that does not exist is multiplied as the one before it, for nothing.
-            .weight_stride = kTileBlocks == 1 ? kQuadBytes / 2
-                             : blocks == 1    ? 0
-                                              : block_bytes,
-            .zeros = w.zeros == nullptr ? nullptr : scratch.zeros,
-            .weight_sums = scratch.weight_sums,
-            .scales = scratch.scales,
-            .bias = args.bias == nullptr ? nullptr : args.bias + block * kBlockRows,
-            .channels = channels,
-            .k = k,
-            .first = k.group_begin == 0,
-            .last = k.slab_begin + k.slabs == k_blocks.slabs()};
         multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
                        scratch.carry);
       });
