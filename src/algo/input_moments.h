@@ -23,6 +23,9 @@ struct InputMoments {
   std::vector<float> cross;
 };
 
+// Tokens whose products are added up before they are added to the sum.
+inline constexpr std::size_t kMomentChunk = 512;
+
 // Adds up sum_t left_t right_t^T over calls.
 //
 // Tokens are gathered in chunks of kMomentChunk, each chunk's products are added in float32 in the
@@ -31,8 +34,6 @@ struct InputMoments {
 // threads or on the instruction set.
 //
 // Thread safety: one thread at a time; the pool's threads help.
-inline constexpr std::size_t kMomentChunk = 512;
-
 class OuterProductSum {
  public:
   // left: [T, M], right: [T, N]. symmetric: right is left (M = N), and right is not passed; half

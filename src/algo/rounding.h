@@ -19,13 +19,17 @@
 namespace fptq::algo {
 
 // How codes are chosen.
-enum class Rounding : std::uint8_t { kNearest };
+enum class Rounding : std::uint8_t {
+  kNearest,  // nearest codes on the grid that covers a group's range
+  kSearch,   // nearest codes on the best grid of a group (scale_search.h)
+  kHqq,      // the same with half-quadratic grids (hqq.h); asymmetric only
+  kGptq,     // errors are made good by the weights that follow (gptq.h); needs calibration data
+};
 
-// The name that --rounding and recipes use: "rtn".
+// The name that --rounding and recipes use: "rtn", "search", "hqq", "gptq".
 [[nodiscard]] std::string_view rounding_name(Rounding rounding);
 
-// "rtn" -> Rounding::kNearest. Errors: kUnsupported for methods that are known but not offered
-// yet, kInvalidArgument for others; both list what there is.
+// "rtn" -> Rounding::kNearest. Errors: kInvalidArgument lists the names.
 [[nodiscard]] Result<Rounding> parse_rounding(std::string_view name);
 
 // What rounding did to the weights, in an order of summation that is the same on every machine
@@ -54,5 +58,18 @@ struct RoundingError {
 // Thread safety: different rows may be rounded at the same time.
 RoundingError round_row_to_nearest(std::span<const float> weights, std::size_t row,
                                    QuantizedMatrix& matrix);
+
+// codes[i] = round(values[i] / scale + zero_point), clamped: quantize_value() in lanes.
+//   values, codes  [count]
+RoundingError round_to_grid(const float* values, std::size_t count, const Grid& grid, int num_bits,
+                            std::int8_t* codes);
+
+// Rounds one row to the nearest codes of the grids that are in `matrix` already.
+RoundingError round_row_on_grids(std::span<const float> weights, std::size_t row,
+                                 QuantizedMatrix& matrix);
+
+// The error of the codes that are in `matrix` already.
+[[nodiscard]] RoundingError row_error(std::span<const float> weights, std::size_t row,
+                                      const QuantizedMatrix& matrix);
 
 }  // namespace fptq::algo

@@ -128,25 +128,19 @@ TEST(RoundRow, KeepsZerosExactly) {
 }
 
 TEST(ParseRounding, ReadsItsOwnNames) {
-  const auto rounding = parse_rounding(rounding_name(Rounding::kNearest));
-  ASSERT_TRUE(rounding);
-  EXPECT_EQ(*rounding, Rounding::kNearest);
-}
-
-TEST(ParseRounding, SaysWhichMethodsAreNotOfferedYet) {
-  const auto rounding = parse_rounding("gptq");
-  ASSERT_FALSE(rounding);
-  EXPECT_EQ(rounding.error().kind, Error::Kind::kUnsupported);
-  EXPECT_EQ(rounding.error().message,
-            "rounding \"gptq\": expected rtn (round to nearest), the only method that this version "
-            "offers yet");
+  for (const Rounding expected :
+       {Rounding::kNearest, Rounding::kSearch, Rounding::kHqq, Rounding::kGptq}) {
+    const auto rounding = parse_rounding(rounding_name(expected));
+    ASSERT_TRUE(rounding);
+    EXPECT_EQ(*rounding, expected);
+  }
 }
 
 TEST(ParseRounding, RejectsUnknownNames) {
   const auto rounding = parse_rounding("Rtn");
   ASSERT_FALSE(rounding);
   EXPECT_EQ(rounding.error().kind, Error::Kind::kInvalidArgument);
-  EXPECT_EQ(rounding.error().message, "rounding \"Rtn\": expected rtn");
+  EXPECT_EQ(rounding.error().message, "rounding \"Rtn\": expected rtn, search, hqq or gptq");
 }
 
 }  // namespace

@@ -29,6 +29,15 @@ QuantizedRow zero_row(std::size_t size, float scale) {
 
 }  // namespace
 
+float stored_scale(float exact, DType scale_dtype) {
+  const float scale = round_to_dtype(exact, scale_dtype);
+  // A range beyond the type's largest number is clipped to it rather than becoming infinite.
+  if (std::isinf(scale)) {
+    return std::copysign(scale_dtype == DType::kF16 ? 65504.0f : 0x1.FEp127f, scale);
+  }
+  return scale == 0.0f ? kEmptyScale : scale;
+}
+
 Grid minmax_grid(std::span<const float> values, int num_bits, bool symmetric, DType scale_dtype) {
   float smallest = 0.0f;
   float largest = 0.0f;
@@ -40,10 +49,7 @@ Grid minmax_grid(std::span<const float> values, int num_bits, bool symmetric, DT
   // compressed-tensors divides the largest magnitude by half the number of steps: 7.5 or 127.5.
   const float exact =
       symmetric ? std::max(-smallest, largest) / (steps / 2) : (largest - smallest) / steps;
-  float scale = round_to_dtype(exact, scale_dtype);
-  // A range beyond the type's largest number is clipped to it rather than becoming infinite.
-  if (std::isinf(scale)) scale = scale_dtype == DType::kF16 ? 65504.0f : 0x1.FEp127f;
-  if (scale == 0.0f) scale = kEmptyScale;
+  const float scale = stored_scale(exact, scale_dtype);
   if (symmetric) return Grid{scale, 0};
   const float zero_point = static_cast<float>(lowest_code(num_bits)) - smallest / scale;
   return Grid{scale, round_and_clamp(zero_point, lowest_code(num_bits), highest_code(num_bits))};

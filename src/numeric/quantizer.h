@@ -32,6 +32,10 @@ struct Grid {
 // bfloat16 hold exactly. Codes are then equal to the zero point and the values exactly 0.
 inline constexpr float kEmptyScale = 0x1.0p-23f;
 
+// A scale as it is stored: rounded to scale_dtype, F32, F16 or BF16, clipped to the largest finite
+// numbers of that type, and kEmptyScale in place of 0.
+[[nodiscard]] float stored_scale(float exact, DType scale_dtype);
+
 // The grid that covers the group's range, rounded to the type that scales are stored in.
 //
 //   values       [n]   finite

@@ -214,8 +214,6 @@ class Quantize(harness.ProgramTest):
                 ('--weights', 'w4g32-a8s', 2, ['"w4g32-a8s"', 'weights alone']),
                 ('--head', 'w8c-a8s', 3, ['"w8c-a8s"', 'expected -a8t or -a16', 'calibration']),
                 ('--head', 'nf4-a8t', 3, ['"nf4-a8t"', 'expected a16 with nf4b64-dq']),
-                ('--rounding', 'gptq', 3, ['"gptq"', 'expected rtn']),
-                ('--rounding', 'search', 3, ['"search"', 'expected rtn']),
                 ('--rounding', 'best', 2, ['"best"', 'expected rtn'])):
             with self.subTest(flag, value=value):
                 self.fail_with(code, 'quantize', absent, '-o', self.folder / 'never', flag, value,
