@@ -15,6 +15,9 @@ namespace {
 
 // Columns that are multiplied at a time.
 constexpr std::size_t kBlock = 512;
+// Columns of a group that are multiplied with them.
+constexpr std::size_t kDepth = 128;
+constexpr std::size_t kGramStride = kBlock + 8;
 // What a thread may keep of the matrices A, [groups, groups] for each of its rows.
 constexpr std::size_t kMostSystemFloats = std::size_t{8} << 20;
 // Added to A's diagonal, times its mean: A comes from float32 sums.
@@ -22,13 +25,21 @@ constexpr double kRidge = 1e-6;
 // A row is changed where its loss falls by more than this part, which rounding can not feign.
 constexpr double kLeastGain = 1e-6;
 
-double dot(const float* a, const float* b, std::size_t count) {
-  FloatLanes total{};
+using DoubleLanes = double __attribute__((vector_size(kLanes * sizeof(double))));
+
+// sum a_i b_i, lane by lane.
+template <typename T>
+double dot(const double* a, const T* b, std::size_t count) {
+  DoubleLanes total{};
   std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) total += load_lanes(a + i) * load_lanes(b + i);
-  float sum_of_all = sum(total);
-  for (; i < count; ++i) sum_of_all += a[i] * b[i];
-  return static_cast<double>(sum_of_all);
+  for (; i + kLanes <= count; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      total[lane] += a[i + lane] * static_cast<double>(b[i + lane]);
+    }
+  }
+  double all = (total[0] + total[1]) + (total[2] + total[3]);
+  for (; i < count; ++i) all += a[i] * static_cast<double>(b[i]);
+  return all;
 }
 
 // The quadratic form of one row: a change t of its scales changes L by 2 t^T b + t^T A t.
@@ -179,13 +190,15 @@ class Panel {
         stride_(matrix.cols + 16),
         difference_(rows * stride_),
         codes_(rows * stride_),
-        block_(rows * kBlock) {
+        block_(rows * kBlock),
+        gram_block_(kDepth * kGramStride),
+        product_(rows * kBlock) {
     weight_difference(weights, matrix, first_row, rows, difference_.data(), stride_);
     for (std::size_t r = 0; r < rows; ++r) {
       const std::int8_t* from = matrix.codes.data() + (first_row + r) * matrix.cols;
       for (std::size_t i = 0; i < matrix.cols; ++i) {
         const Grid grid = matrix.grid(first_row + r, i / matrix.group_width());
-        codes_[r * stride_ + i] = static_cast<float>(from[i] - grid.zero_point);
+        codes_[r * stride_ + i] = static_cast<double>(from[i] - grid.zero_point);
       }
     }
   }
@@ -211,30 +224,47 @@ class Panel {
     }
   }
 
-  // a[r, g, h] = q_g^T H_gh q_h for g <= h.
+  // a[r, g, h] = q_g^T H_gh q_h for g <= h. H is symmetric: only what is on and right of blocks on
+  // its diagonal is multiplied, and counts twice where both sides belong to one group.
   void fill_system(float* a) {
-    const std::size_t groups = matrix_.groups();
     const std::size_t width = matrix_.group_width();
-    const MatrixView<const float> codes{codes_.data(), stride_};
-    for (std::size_t g = 0; g < groups; ++g) {
-      const std::size_t first = g * width;
-      const std::size_t depth = std::min(width, matrix_.cols - first);
-      for (std::size_t j = first; j < matrix_.cols; j += kBlock) {
-        const std::size_t cols = std::min(kBlock, matrix_.cols - j);
-        products_.multiply(codes.at(0, first), gram_.at(j, first), {block_.data(), kBlock},
-                           {rows_, cols, depth});
-        for (std::size_t r = 0; r < rows_; ++r) {
-          float* row = a + (r * groups + g) * groups;
-          for_each_run(j, cols, [&](std::size_t h, std::size_t begin, std::size_t count) {
-            row[h] += static_cast<float>(
-                dot(codes.row(r) + begin, block_.data() + r * kBlock + (begin - j), count));
-          });
-        }
+    for (std::size_t first = 0; first < matrix_.cols;) {
+      const std::size_t group = first / width;
+      const std::size_t end = std::min({first + kDepth, (group + 1) * width, matrix_.cols});
+      add_products(first, end, first, end, a);
+      for (std::size_t j = end; j < matrix_.cols; j += kBlock) {
+        add_products(first, end, j, std::min(matrix_.cols, j + kBlock), a);
       }
+      first = end;
     }
   }
 
  private:
+  // Adds q^T H q' for columns [first, end) of one group and columns [j, j_end) to `a`.
+  void add_products(std::size_t first, std::size_t end, std::size_t j, std::size_t j_end,
+                    float* a) {
+    const std::size_t groups = matrix_.groups();
+    const std::size_t group = first / matrix_.group_width();
+    const std::size_t cols = j_end - j;
+    for (std::size_t i = first; i < end; ++i) {
+      double* out = gram_block_.data() + (i - first) * kGramStride;
+      const float* from = gram_.row(i) + j;
+      for (std::size_t c = 0; c < cols; ++c) out[c] = static_cast<double>(from[c]);
+    }
+    std::fill(product_.begin(), product_.end(), 0.0);
+    products_.subtract({codes_.data() + first, stride_}, {gram_block_.data(), kGramStride},
+                       {product_.data(), kBlock}, {rows_, cols, end - first});
+    for (std::size_t r = 0; r < rows_; ++r) {
+      float* row = a + (r * groups + group) * groups;
+      for_each_run(j, cols, [&](std::size_t h, std::size_t begin, std::size_t count) {
+        const double times = h == group && j >= end ? -2.0 : -1.0;
+        row[h] +=
+            static_cast<float>(times * dot(codes_.data() + r * stride_ + begin,
+                                           product_.data() + r * kBlock + (begin - j), count));
+      });
+    }
+  }
+
   // Calls body(group, begin, count) for the pieces of columns [first, first + count).
   template <typename Body>
   void for_each_run(std::size_t first, std::size_t count, const Body& body) const {
@@ -253,9 +283,11 @@ class Panel {
   std::size_t first_row_;
   std::size_t rows_;
   std::size_t stride_;
-  std::vector<float> difference_;  // [rows, K] d
-  std::vector<float> codes_;       // [rows, K] q, zero points taken off
-  std::vector<float> block_;       // [rows, kBlock]
+  std::vector<float> difference_;   // [rows, K] d
+  std::vector<double> codes_;       // [rows, K] q, zero points taken off
+  std::vector<float> block_;        // [rows, kBlock]
+  std::vector<double> gram_block_;  // [kDepth, kBlock], rows kGramStride apart
+  std::vector<double> product_;     // [rows, kBlock]
 };
 
 void check_sizes(std::span<const float> weights, const InputMoments& moments,
