@@ -45,7 +45,7 @@ TEST_F(CalibrationFromModel, DrawsFullSequencesThatBeginWithBos) {
 }
 
 TEST_F(CalibrationFromModel, GivesTheSameForTheSameSeed) {
-  const CalibrationOptions options = {.sequences = 18, .tokens_per_sequence = 10, .seed = 4};
+  const CalibrationOptions options = {.sequences = 40, .tokens_per_sequence = 10, .seed = 4};
   const CalibrationSet first = draw(options);
   const CalibrationSet again = draw(options);
   EXPECT_EQ(again.sequences, first.sequences);
@@ -109,16 +109,16 @@ TEST_F(CalibrationFromModel, ShortensSequencesToTheContext) {
 TEST_F(CalibrationFromModel, ReportsTokensAndStopsWhereAsked) {
   std::uint64_t last = 0;
   const auto set = calibration_from_model(*model_, *tokenizer_, special_,
-                                          {.sequences = 17, .tokens_per_sequence = 8},
+                                          {.sequences = 40, .tokens_per_sequence = 8},
                                           [&](const ProgressUpdate& update) {
-                                            EXPECT_EQ(update.total, 17u * 8u);
+                                            EXPECT_EQ(update.total, 40u * 8u);
                                             EXPECT_GE(update.done, last);
                                             EXPECT_LE(update.done, update.total);
                                             last = update.done;
                                             return true;
                                           });
   ASSERT_TRUE(set) << set.error().message;
-  EXPECT_EQ(last, 17u * 8u);
+  EXPECT_EQ(last, 40u * 8u);
   const auto stopped = calibration_from_model(*model_, *tokenizer_, special_, {},
                                               [](const ProgressUpdate&) { return false; });
   ASSERT_FALSE(stopped);
