@@ -66,6 +66,28 @@ class Binder {
                         .warnings = std::move(warnings_)};
   }
 
+  Result<BlockWeights> bind_block(std::size_t layer) {
+    const std::string block = "model.layers." + std::to_string(layer);
+    const std::vector<Module> modules = block_modules(layer);
+    FPTQ_TRY(ops::RmsNorm attn_norm, bind_norm(block + ".input_layernorm"));
+    FPTQ_TRY(ops::Linear q_proj, bind_linear(modules[0]));
+    FPTQ_TRY(ops::Linear k_proj, bind_linear(modules[1]));
+    FPTQ_TRY(ops::Linear v_proj, bind_linear(modules[2]));
+    FPTQ_TRY(ops::Linear o_proj, bind_linear(modules[3]));
+    FPTQ_TRY(ops::RmsNorm mlp_norm, bind_norm(block + ".post_attention_layernorm"));
+    FPTQ_TRY(ops::Linear gate_proj, bind_linear(modules[4]));
+    FPTQ_TRY(ops::Linear up_proj, bind_linear(modules[5]));
+    FPTQ_TRY(ops::Linear down_proj, bind_linear(modules[6]));
+    return BlockWeights{std::move(attn_norm), std::move(q_proj),  std::move(k_proj),
+                        std::move(v_proj),    std::move(o_proj),  std::move(mlp_norm),
+                        std::move(gate_proj), std::move(up_proj), std::move(down_proj)};
+  }
+
+  Result<ops::Embedding> bind_embedding() {
+    FPTQ_TRY(const Matrix matrix, read_matrix(embedding_module()));
+    return make_embedding(matrix);
+  }
+
  private:
   [[nodiscard]] Module embedding_module() const {
     return {kEmbeddingName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kEmbedding};
@@ -204,23 +226,6 @@ class Binder {
     return norm;
   }
 
-  Result<BlockWeights> bind_block(std::size_t layer) {
-    const std::string block = "model.layers." + std::to_string(layer);
-    const std::vector<Module> modules = block_modules(layer);
-    FPTQ_TRY(ops::RmsNorm attn_norm, bind_norm(block + ".input_layernorm"));
-    FPTQ_TRY(ops::Linear q_proj, bind_linear(modules[0]));
-    FPTQ_TRY(ops::Linear k_proj, bind_linear(modules[1]));
-    FPTQ_TRY(ops::Linear v_proj, bind_linear(modules[2]));
-    FPTQ_TRY(ops::Linear o_proj, bind_linear(modules[3]));
-    FPTQ_TRY(ops::RmsNorm mlp_norm, bind_norm(block + ".post_attention_layernorm"));
-    FPTQ_TRY(ops::Linear gate_proj, bind_linear(modules[4]));
-    FPTQ_TRY(ops::Linear up_proj, bind_linear(modules[5]));
-    FPTQ_TRY(ops::Linear down_proj, bind_linear(modules[6]));
-    return BlockWeights{std::move(attn_norm), std::move(q_proj),  std::move(k_proj),
-                        std::move(v_proj),    std::move(o_proj),  std::move(mlp_norm),
-                        std::move(gate_proj), std::move(up_proj), std::move(down_proj)};
-  }
-
   // Whether the classifier is the embedding: where config.json says so and the checkpoint has no
   // other classifier.
   Result<bool> classifier_shares(const Matrix& embedding) {
@@ -329,6 +334,16 @@ class Binder {
 Result<ModelWeights> bind_weights(const io::Checkpoint& checkpoint, const LlamaConfig& config,
                                   const LoadOptions& options) {
   return Binder(checkpoint, config, options).bind();
+}
+
+Result<BlockWeights> bind_block(const io::Checkpoint& checkpoint, const LlamaConfig& config,
+                                std::size_t layer, const LoadOptions& options) {
+  return Binder(checkpoint, config, options).bind_block(layer);
+}
+
+Result<ops::Embedding> bind_embedding(const io::Checkpoint& checkpoint, const LlamaConfig& config,
+                                      const LoadOptions& options) {
+  return Binder(checkpoint, config, options).bind_embedding();
 }
 
 }  // namespace fptq::model

@@ -52,4 +52,13 @@ struct ModelWeights {
                                                 const LlamaConfig& config,
                                                 const LoadOptions& options);
 
+// One block of it, and the embedding, for who walks through a model larger than memory. What the
+// rest of the checkpoint holds is not looked at.
+[[nodiscard]] Result<BlockWeights> bind_block(const io::Checkpoint& checkpoint,
+                                              const LlamaConfig& config, std::size_t layer,
+                                              const LoadOptions& options);
+[[nodiscard]] Result<ops::Embedding> bind_embedding(const io::Checkpoint& checkpoint,
+                                                    const LlamaConfig& config,
+                                                    const LoadOptions& options);
+
 }  // namespace fptq::model

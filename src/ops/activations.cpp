@@ -105,4 +105,20 @@ const kernels::QuantizedActivations& LinearInput::quantized(const kernels::Activ
   return form.view;
 }
 
+void fake_quantize(const float* x, std::size_t rows, std::size_t cols,
+                   const kernels::ActivationGrid& grid, Isa isa, ThreadPool& pool, float* out) {
+  LinearInput input(x, rows, cols);
+  const kernels::QuantizedActivations& quantized = input.quantized(grid, isa, pool);
+  pool.parallel_for(rows, 8, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
+      const std::int8_t* codes = quantized.codes + row * quantized.stride;
+      const std::int32_t zero = quantized.zero_points == nullptr ? 0 : quantized.zero_points[row];
+      const float scale = quantized.scales[row];
+      for (std::size_t col = 0; col < cols; ++col) {
+        out[row * cols + col] = static_cast<float>(codes[col] - zero) * scale;
+      }
+    }
+  });
+}
+
 }  // namespace fptq::ops

@@ -68,4 +68,11 @@ class LinearInput {
   std::size_t valid_forms_ = 0;  // the first of forms_ belong to the current values
 };
 
+// out <- what a linear that quantizes its inputs on `grid` multiplies with: (q - zero_point) *
+// scale, row by row.
+//   x    [rows, cols]
+//   out  [rows, cols]; may be x
+void fake_quantize(const float* x, std::size_t rows, std::size_t cols,
+                   const kernels::ActivationGrid& grid, Isa isa, ThreadPool& pool, float* out);
+
 }  // namespace fptq::ops
