@@ -14,15 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Error system_error(const fs::path& path, const char* action, int code) {
-  const Error::Kind kind = code == ENOENT ? Error::Kind::kNotFound
-                           : code == ENOSPC || code == EDQUOT || code == EFBIG ? Error::Kind::kLimit
-                                                                               : Error::Kind::kIo;
-  std::string message = path.string() + ": cannot " + action + ": " + std::strerror(code);
-  if (kind == Error::Kind::kLimit) message += ". Free some space, or write to another disk";
-  return Error{kind, std::move(message)};
-}
-
 // Renames are durable once their directory is.
 void sync_directory(const fs::path& directory) {
   const int descriptor = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_CLOEXEC);
@@ -44,6 +35,15 @@ Status write_all(int descriptor, const fs::path& path, std::span<const std::byte
 }
 
 }  // namespace
+
+Error system_error(const fs::path& path, const char* action, int code) {
+  const Error::Kind kind = code == ENOENT ? Error::Kind::kNotFound
+                           : code == ENOSPC || code == EDQUOT || code == EFBIG ? Error::Kind::kLimit
+                                                                               : Error::Kind::kIo;
+  std::string message = path.string() + ": cannot " + action + ": " + std::strerror(code);
+  if (kind == Error::Kind::kLimit) message += ". Free some space, or write to another disk";
+  return Error{kind, std::move(message)};
+}
 
 Result<MappedFile> MappedFile::open(const fs::path& path) {
   // Without O_NONBLOCK, opening a named pipe waits for somebody to write into it.

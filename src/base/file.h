@@ -14,6 +14,10 @@
 
 namespace fptq {
 
+// What the system refused: "PATH: cannot ACTION: No space left on device ...". code: an errno
+// value. kNotFound for ENOENT, kLimit where the disk is full, else kIo.
+[[nodiscard]] Error system_error(const std::filesystem::path& path, const char* action, int code);
+
 // A whole file mapped read-only. Movable; the bytes live until it is destroyed.
 // If another program truncates the file meanwhile, access raises SIGBUS.
 class MappedFile {
@@ -70,6 +74,37 @@ class OutputFile {
 
   std::filesystem::path final_path_;
   std::filesystem::path temporary_path_;
+  int descriptor_ = -1;
+};
+
+// A file that is read and written in places, for what does not fit into memory. It keeps its name
+// until somebody removes it.
+// Thread safety: const member functions.
+class ScratchFile {
+ public:
+  // A new file, or an old one emptied.
+  [[nodiscard]] static Result<ScratchFile> create(const std::filesystem::path& path);
+  // One that is there already. Errors: kNotFound, kIo; kFormat for another size.
+  [[nodiscard]] static Result<ScratchFile> open(const std::filesystem::path& path,
+                                                std::uint64_t size_bytes);
+
+  ScratchFile(ScratchFile&& other) noexcept;
+  ScratchFile& operator=(ScratchFile&& other) noexcept;
+  ~ScratchFile();
+
+  // Fills `out` from an absolute offset. Errors: kIo, also where the file ends before.
+  [[nodiscard]] Status read_at(std::uint64_t offset_bytes, std::span<std::byte> out) const;
+  // Errors: kLimit where the disk is full, kIo otherwise.
+  [[nodiscard]] Status write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes);
+  // Makes what was written survive the machine's end.
+  [[nodiscard]] Status sync();
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  ScratchFile() = default;
+
+  std::filesystem::path path_;
   int descriptor_ = -1;
 };
 

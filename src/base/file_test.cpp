@@ -4,7 +4,10 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <csignal>
+#include <cstring>
+#include <span>
 #include <string>
 
 namespace fptq {
@@ -160,6 +163,41 @@ TEST_F(OutputDirectoryTest, EmptiesWhatAnEarlierRunLeftUnlessItIsKept) {
   EXPECT_FALSE(fs::exists(root_ / "out.partial" / "left"));
   directory->discard();
   EXPECT_EQ(0U, entries());
+}
+
+class ScratchFileTest : public OutputDirectoryTest {};
+
+TEST_F(ScratchFileTest, GivesBackWhatWasWrittenInPlaces) {
+  const fs::path path = root_ / "rows";
+  std::array<std::byte, 4> read{};
+  {
+    auto file = ScratchFile::create(path);
+    ASSERT_TRUE(file);
+    ASSERT_TRUE(file->write_at(4, std::as_bytes(std::span("efgh", 4))));
+    ASSERT_TRUE(file->write_at(0, std::as_bytes(std::span("abcd", 4))));
+    ASSERT_TRUE(file->read_at(2, read));
+    EXPECT_EQ(0, std::memcmp(read.data(), "cdef", 4));
+    ASSERT_TRUE(file->sync());
+  }
+  auto again = ScratchFile::open(path, 8);
+  ASSERT_TRUE(again) << again.error().message;
+  ASSERT_TRUE(again->read_at(4, read));
+  EXPECT_EQ(0, std::memcmp(read.data(), "efgh", 4));
+  const Status beyond = again->read_at(6, read);
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(path.string() + ": expected 2 more bytes at offset 8, got the end of the file",
+            beyond.error().message);
+}
+
+TEST_F(ScratchFileTest, RefusesAnotherSize) {
+  const fs::path path = root_ / "rows";
+  ASSERT_TRUE(write_text_file(path, "abc"));
+  const auto file = ScratchFile::open(path, 8);
+  ASSERT_FALSE(file);
+  EXPECT_EQ(path.string() + ": expected a file of 8 bytes, got 3 bytes", file.error().message);
+  const auto missing = ScratchFile::open(root_ / "none", 8);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(Error::Kind::kNotFound, missing.error().kind);
 }
 
 }  // namespace

@@ -1,0 +1,173 @@
+#include "calib/residual_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace fptq::calib {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status read_rows(const ScratchFile& file, std::size_t first_row, std::size_t rows, std::size_t cols,
+                 float* out) {
+  return file.read_at(std::uint64_t{first_row} * cols * sizeof(float),
+                      std::as_writable_bytes(std::span(out, rows * cols)));
+}
+
+Status write_rows(ScratchFile& file, std::size_t first_row, std::size_t rows, std::size_t cols,
+                  const float* values) {
+  return file.write_at(std::uint64_t{first_row} * cols * sizeof(float),
+                       std::as_bytes(std::span(values, rows * cols)));
+}
+
+}  // namespace
+
+std::vector<SequenceBatch> sequence_batches(std::span<const std::size_t> lengths,
+                                            std::size_t max_rows) {
+  std::vector<SequenceBatch> batches;
+  std::size_t row = 0;
+  for (const std::size_t length : lengths) {
+    if (batches.empty() || batches.back().rows + length > max_rows) {
+      batches.push_back({row, 0, {}});
+    }
+    batches.back().rows += length;
+    batches.back().lengths.push_back(length);
+    row += length;
+  }
+  return batches;
+}
+
+Result<ResidualStream> ResidualStream::create(const fs::path& directory, const std::string& name,
+                                              const model::LlamaConfig& config,
+                                              const ops::Embedding& embedding,
+                                              std::span<const std::int32_t> ids) {
+  constexpr std::size_t kRowsAtATime = 1024;
+  ResidualStream stream(directory, name, config, ids.size());
+  FPTQ_TRY(stream.entry_, ScratchFile::create(stream.file_of(0)));
+  std::vector<float> h(kRowsAtATime * stream.width_);
+  for (std::size_t row = 0; row < ids.size(); row += kRowsAtATime) {
+    const std::size_t count = std::min(kRowsAtATime, ids.size() - row);
+    embedding.lookup(ids.subspan(row, count), h.data());
+    FPTQ_TRY_VOID(write_rows(*stream.entry_, row, count, stream.width_, h.data()));
+  }
+  FPTQ_TRY_VOID(stream.entry_->sync());
+  return stream;
+}
+
+Result<ResidualStream> ResidualStream::resume(const fs::path& directory, const std::string& name,
+                                              const model::LlamaConfig& config, std::size_t rows,
+                                              std::size_t layer) {
+  ResidualStream stream(directory, name, config, rows);
+  stream.layer_ = layer;
+  FPTQ_TRY(stream.entry_, ScratchFile::open(stream.file_of(layer),
+                                            std::uint64_t{rows} * stream.width_ * sizeof(float)));
+  return stream;
+}
+
+Status ResidualStream::input(model::DecoderBlock& block, const SequenceBatch& batch,
+                             model::BlockInput which, float* x) const {
+  if (which == model::BlockInput::kOutput) {
+    FPTQ_CHECK(attended_.has_value(), "attention was computed");
+    return read_rows(*attended_, batch.first_row, batch.rows, attended_width_, x);
+  }
+  std::vector<float> h(batch.rows * width_);
+  FPTQ_TRY_VOID(residual(batch, h.data()));
+  if (which == model::BlockInput::kAttention) {
+    FPTQ_CHECK(current_ == Current::kEntry, "attention reads what enters the block");
+    block.attention_input(h.data(), batch.rows, x);
+    return {};
+  }
+  FPTQ_CHECK(current_ == Current::kNext, "attention was added");
+  if (which == model::BlockInput::kMlp) {
+    block.mlp_input(h.data(), batch.rows, x);
+    return {};
+  }
+  std::vector<float> normed(h.size());
+  block.mlp_input(h.data(), batch.rows, normed.data());
+  block.mlp_hidden(normed.data(), batch.rows, x);
+  return {};
+}
+
+Status ResidualStream::residual(const SequenceBatch& batch, float* h) const {
+  return read_rows(current_ == Current::kEntry ? *entry_ : *next_, batch.first_row, batch.rows,
+                   width_, h);
+}
+
+Status ResidualStream::compute_attention(model::DecoderBlock& block, const SequenceBatch& batch) {
+  if (!attended_) {
+    FPTQ_TRY(attended_, ScratchFile::create(attended_file()));
+  }
+  std::vector<float> x(batch.rows * width_);
+  std::vector<float> attended(batch.rows * attended_width_);
+  FPTQ_TRY_VOID(input(block, batch, model::BlockInput::kAttention, x.data()));
+  FPTQ_TRY_VOID(block.attend(x.data(), batch.lengths, attended.data()));
+  return write_rows(*attended_, batch.first_row, batch.rows, attended_width_, attended.data());
+}
+
+Status ResidualStream::add_attention(model::DecoderBlock& block, const SequenceBatch& batch) {
+  FPTQ_TRY_VOID(open_next());
+  std::vector<float> attended(batch.rows * attended_width_);
+  std::vector<float> h(batch.rows * width_);
+  FPTQ_TRY_VOID(input(block, batch, model::BlockInput::kOutput, attended.data()));
+  FPTQ_TRY_VOID(read_rows(*entry_, batch.first_row, batch.rows, width_, h.data()));
+  block.add_attention(attended.data(), batch.rows, h.data());
+  return write_rows(*next_, batch.first_row, batch.rows, width_, h.data());
+}
+
+Status ResidualStream::add_mlp(model::DecoderBlock& block, const SequenceBatch& batch) {
+  const auto hidden_width = block.linear(model::BlockLinear::kDown).in_features();
+  std::vector<float> hidden(batch.rows * hidden_width);
+  std::vector<float> h(batch.rows * width_);
+  FPTQ_TRY_VOID(input(block, batch, model::BlockInput::kDown, hidden.data()));
+  FPTQ_TRY_VOID(residual(batch, h.data()));
+  block.add_mlp(hidden.data(), batch.rows, h.data());
+  return write_rows(*next_, batch.first_row, batch.rows, width_, h.data());
+}
+
+Status ResidualStream::finish_block() {
+  FPTQ_CHECK(current_ == Current::kNext, "the block was run");
+  FPTQ_TRY_VOID(next_->sync());
+  entry_ = std::exchange(next_, std::nullopt);
+  attended_.reset();
+  ++layer_;
+  current_ = Current::kEntry;
+  return {};
+}
+
+void ResidualStream::forget_entry() {
+  std::error_code ignored;
+  if (layer_ > 0) fs::remove(file_of(layer_ - 1), ignored);
+}
+
+void ResidualStream::remove() {
+  std::error_code ignored;
+  forget_entry();
+  entry_.reset();
+  next_.reset();
+  attended_.reset();
+  fs::remove(file_of(layer_), ignored);
+  fs::remove(file_of(layer_ + 1), ignored);
+  fs::remove(attended_file(), ignored);
+}
+
+std::uint64_t ResidualStream::disk_bytes(const model::LlamaConfig& config, std::size_t rows) {
+  return (2 * std::uint64_t{config.hidden_size} + config.q_width()) * rows * sizeof(float);
+}
+
+fs::path ResidualStream::file_of(std::size_t layer) const {
+  return directory_ / (name_ + "." + std::to_string(layer) + ".f32");
+}
+
+fs::path ResidualStream::attended_file() const {
+  return directory_ / (name_ + ".attended.f32");
+}
+
+Status ResidualStream::open_next() {
+  if (next_) return {};
+  FPTQ_TRY(next_, ScratchFile::create(file_of(layer_ + 1)));
+  return {};
+}
+
+}  // namespace fptq::calib

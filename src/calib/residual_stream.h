@@ -1,0 +1,111 @@
+// The residual stream of all calibration sequences, carried from block to block on disk.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "model/decoder_block.h"
+#include "model/llama_config.h"
+#include "ops/embedding.h"
+
+namespace fptq::calib {
+
+// Consecutive rows of the stream that are handled together: whole sequences.
+struct SequenceBatch {
+  std::size_t first_row;
+  std::size_t rows;
+  std::vector<std::size_t> lengths;
+};
+
+// Cuts sequences of these lengths into batches of at most max_rows rows, or of one longer sequence.
+[[nodiscard]] std::vector<SequenceBatch> sequence_batches(std::span<const std::size_t> lengths,
+                                                          std::size_t max_rows);
+
+// One model's stream. What enters block `b` lies in a file of its own, which stays as it is until
+// finish_block(), so that a block that was interrupted can be begun again.
+//
+//   rows  R, of all sequences    D, H, Dh, F as in LlamaConfig
+//
+// Within a block, in this order: input(kAttention), compute_attention(), input(kOutput),
+// add_attention(), input(kMlp), input(kDown), add_mlp(), finish_block(). Inputs may be asked for
+// as often as wanted until the next step; they depend on the block that is handed over.
+// Thread safety: none.
+class ResidualStream {
+ public:
+  // A stream before the first block: rows of the embedding.
+  //   name   begins the names of the stream's files in `directory`
+  //   ids    [R], each in the vocabulary
+  // Errors: kLimit where the disk is full, kIo.
+  [[nodiscard]] static Result<ResidualStream> create(const std::filesystem::path& directory,
+                                                     const std::string& name,
+                                                     const model::LlamaConfig& config,
+                                                     const ops::Embedding& embedding,
+                                                     std::span<const std::int32_t> ids);
+  // A stream of `rows` rows that was left before block `layer`. Errors: kNotFound, kFormat, kIo.
+  [[nodiscard]] static Result<ResidualStream> resume(const std::filesystem::path& directory,
+                                                     const std::string& name,
+                                                     const model::LlamaConfig& config,
+                                                     std::size_t rows, std::size_t layer);
+
+  // The block that comes next: 0 to num_layers.
+  [[nodiscard]] std::size_t layer() const { return layer_; }
+  [[nodiscard]] std::size_t rows() const { return rows_; }
+
+  // What the linears of `which` read.  x [batch.rows, K] out
+  [[nodiscard]] Status input(model::DecoderBlock& block, const SequenceBatch& batch,
+                             model::BlockInput which, float* x) const;
+  // The stream itself, as the step before left it.  h [batch.rows, D] out
+  [[nodiscard]] Status residual(const SequenceBatch& batch, float* h) const;
+
+  [[nodiscard]] Status compute_attention(model::DecoderBlock& block, const SequenceBatch& batch);
+  [[nodiscard]] Status add_attention(model::DecoderBlock& block, const SequenceBatch& batch);
+  [[nodiscard]] Status add_mlp(model::DecoderBlock& block, const SequenceBatch& batch);
+  // After add_attention() of every batch, and after add_mlp() of every batch.
+  void attention_is_added() { current_ = Current::kNext; }
+  // Makes the stream behind the block durable, and goes on to the next block. What entered this
+  // one is kept until forget_entry().
+  [[nodiscard]] Status finish_block();
+  // Removes what entered the block before.
+  void forget_entry();
+  // Removes all files of the stream.
+  void remove();
+
+  // Bytes on disk that a stream takes at most.
+  [[nodiscard]] static std::uint64_t disk_bytes(const model::LlamaConfig& config, std::size_t rows);
+
+ private:
+  enum class Current { kEntry, kNext };
+
+  ResidualStream(std::filesystem::path directory, std::string name,
+                 const model::LlamaConfig& config, std::size_t rows)
+      : directory_(std::move(directory)),
+        name_(std::move(name)),
+        width_(config.hidden_size),
+        attended_width_(config.q_width()),
+        rows_(rows) {}
+
+  [[nodiscard]] std::filesystem::path file_of(std::size_t layer) const;
+  [[nodiscard]] std::filesystem::path attended_file() const;
+  [[nodiscard]] Status open_next();
+
+  std::filesystem::path directory_;
+  std::string name_;
+  std::size_t width_;           // D
+  std::size_t attended_width_;  // H * Dh
+  std::size_t rows_;
+  std::size_t layer_ = 0;
+  Current current_ = Current::kEntry;
+  std::optional<ScratchFile> entry_;  // [R, D] what enters the block
+  std::optional<ScratchFile> next_;   // [R, D] the stream behind attention, then behind the block
+  std::optional<ScratchFile> attended_;  // [R, H * Dh]
+};
+
+}  // namespace fptq::calib
