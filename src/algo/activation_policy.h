@@ -24,6 +24,8 @@ enum class ActivationChoice : std::uint8_t {
 struct ActivationThresholds {
   double v0 = 15.0;   // up to here a range is small enough as it is
   double v1 = 150.0;  // from here on no scale fits all tokens
+
+  bool operator==(const ActivationThresholds&) const = default;
 };
 
 // Errors: kInvalidArgument names the threshold out of range.

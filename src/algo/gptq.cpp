@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -189,17 +190,20 @@ Status check_finite(std::span<const float> weights, std::size_t cols) {
 
 // The grids of all rows, from the weights as they are.
 void choose_grids(std::span<const float> weights, const InputMoments& moments,
-                  const InputFactor& factor, bool search, ThreadPool& pool,
+                  const InputFactor& factor, GridChoice choice, ThreadPool& pool,
                   QuantizedMatrix& matrix) {
   const std::size_t cols = matrix.cols;
   std::vector<float> importance(cols);
   for (std::size_t i = 0; i < cols; ++i) {
-    importance[i] = moments.gram[i * cols + i] + static_cast<float>(factor.damping().lambda);
+    const float diagonal = factor.inverse_factor()[i * cols + i];
+    const std::size_t col = choice == GridChoice::kFactor ? factor.order()[i] : i;
+    importance[col] =
+        choice == GridChoice::kFactor ? 1.0f / (diagonal * diagonal) : moments.gram[i * cols + i];
   }
   pool.parallel_for(matrix.rows, 4, [&](std::size_t begin, std::size_t end) {
     for (std::size_t row = begin; row < end; ++row) {
       const std::span<const float> values = weights.subspan(row * cols, cols);
-      if (search) {
+      if (choice != GridChoice::kRange) {
         search_row_grids(values, importance, row, matrix);
       } else {
         round_row_to_nearest(values, row, matrix);
@@ -222,9 +226,9 @@ double dead_error(std::span<const float> weights, const InputFactor& factor, std
   return total;
 }
 
-// Chooses all codes. Returns L: row by row  sum_i e_i^2 = d^T (H + lambda I) d.
-double round_columns(std::span<const float> weights, const InputFactor& factor, Isa isa,
-                     ThreadPool& pool, QuantizedMatrix& matrix) {
+// Chooses all codes. Returns what each row adds to L, sum_i e_i^2 = d^T (H + lambda I) d.
+std::vector<double> round_columns(std::span<const float> weights, const InputFactor& factor,
+                                  Isa isa, ThreadPool& pool, QuantizedMatrix& matrix) {
   const MatrixProducts products(isa);
   std::vector<double> losses(matrix.rows);
   pool.parallel_for(
@@ -232,15 +236,30 @@ double round_columns(std::span<const float> weights, const InputFactor& factor, 
       [&](std::size_t begin, std::size_t end) {
         Panel(weights, factor, products, matrix, begin, end - begin).round(losses.data() + begin);
         for (std::size_t row = begin; row < end; ++row) {
-          const RoundingError error =
-              row_error(weights.subspan(row * matrix.cols, matrix.cols), row, matrix);
-          losses[row] -= factor.damping().lambda * error.squared_error;
-          losses[row] -= dead_error(weights, factor, row, matrix);
+          losses[row] = std::max(0.0, losses[row] - dead_error(weights, factor, row, matrix));
         }
       });
-  double loss = 0;
-  for (const double row : losses) loss += std::max(0.0, row);
-  return loss;
+  return losses;
+}
+
+// Takes over the rows of `other` that lose less.
+void keep_better_rows(const std::vector<double>& losses, const QuantizedMatrix& other,
+                      const std::vector<double>& other_losses, QuantizedMatrix& matrix) {
+  const std::size_t groups = matrix.groups();
+  for (std::size_t row = 0; row < matrix.rows; ++row) {
+    if (!(other_losses[row] < losses[row])) continue;
+    const auto copy = [&](const auto& from, auto& to, std::size_t width) {
+      const auto first = static_cast<std::ptrdiff_t>(row * width);
+      std::copy_n(from.begin() + first, width, to.begin() + first);
+    };
+    copy(other.codes, matrix.codes, matrix.cols);
+    copy(other.scales, matrix.scales, groups);
+    if (!matrix.args.symmetric) copy(other.zero_points, matrix.zero_points, groups);
+  }
+}
+
+double sum_of(const std::vector<double>& losses) {
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 RoundingError matrix_error(std::span<const float> weights, ThreadPool& pool,
@@ -279,13 +298,19 @@ Result<RoundingOutcome> round_gptq(std::span<const float> weights, const InputMo
   if (options.measure_nearest) {
     outcome.nearest_loss = loss_of_nearest(weights, moments, options.isa, pool, matrix);
   }
-  choose_grids(weights, moments, factor, options.search_scales, pool, matrix);
-  outcome.loss = round_columns(weights, factor, options.isa, pool, matrix);
-  outcome.before_refit = outcome.loss;
+  choose_grids(weights, moments, factor, options.grids, pool, matrix);
+  outcome.first_loss = sum_of(round_columns(weights, factor, options.isa, pool, matrix));
+  outcome.loss = outcome.first_loss;
+  for (int i = 0; options.refit && i < options.alternations; ++i) {
+    refit_scales(weights, moments, options.isa, pool, matrix);
+    QuantizedMatrix again = matrix;
+    round_columns(weights, factor, options.isa, pool, again);
+    // Both losses by the same sums: those of the columns are float32's.
+    keep_better_rows(row_losses(weights, moments, matrix, options.isa, pool), again,
+                     row_losses(weights, moments, again, options.isa, pool), matrix);
+  }
   if (options.refit) {
-    const LossChange refit = refit_scales(weights, moments, options.isa, pool, matrix);
-    outcome.before_refit = refit.before;
-    outcome.loss = refit.after;
+    outcome.loss = refit_scales(weights, moments, options.isa, pool, matrix).after;
   }
   if (options.descent_passes > 0) {
     outcome.loss =

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "algo/input_factor.h"
@@ -14,20 +15,32 @@
 
 namespace fptq::algo {
 
+// How the grids of groups are chosen before columns are rounded.
+enum class GridChoice : std::uint8_t {
+  kRange,     // minmax_grid()
+  kDiagonal,  // search_grid() with importance H_kk
+  kFactor,    // search_grid() with importance 1 / U_kk^2: what an error in column k costs once the
+              // columns that follow have made up for it
+};
+
 struct GptqOptions {
-  bool search_scales = true;    // search_grid() weighted by the diagonal of H; else minmax_grid()
-  bool refit = true;            // refit_scales() afterwards
+  GridChoice grids = GridChoice::kFactor;
+  // Rounds that come after the first: scales are refitted, columns rounded again on them, and each
+  // row keeps what is better.
+  int alternations = 2;
+  bool refit = true;            // refit_scales() at the end, and in alternations
   int descent_passes = 0;       // of descend_codes(), followed by another refit where refit is set
   bool measure_nearest = true;  // also compute nearest_loss, at a quarter of the whole cost
   Isa isa = best_isa();         // of the kernels; does not change results
 };
 
-// What a calibrated method did. Losses are L(W^) = tr((W^ - W') H (W^ - W')^T) with W' the weights
-// given and W^ the dequantized ones: the squared error of the outputs over all tokens.
+// What a calibrated method did. Losses are L(W^) = tr((W^ - W') (H + lambda I) (W^ - W')^T) with W'
+// the weights given and W^ the dequantized ones: the squared error of the outputs over all tokens,
+// damped.
 struct RoundingOutcome {
   RoundingError error;      // against the weights given, not weighted by inputs
   double loss = 0;          // L of the result
-  double before_refit = 0;  // L of GPTQ itself
+  double first_loss = 0;    // L of GPTQ alone, before alternations and refit
   double nearest_loss = 0;  // L of round to nearest on minmax_grid(); 0 unless measured
 };
 
@@ -36,8 +49,8 @@ struct RoundingOutcome {
 //   q_i = Q(w_i),  e = (w_i - q_i) / U_ii,  w_j -= e U_ij  for j > i.
 //
 //   weights  [N, K]  W', finite
-//   moments  of K inputs
-//   factor   of these moments
+//   moments  of K inputs, damped: H + lambda I (damp())
+//   factor   of these moments before they were damped
 //   matrix   out, [N, K] from make_quantized_matrix(): any group width, per channel, either
 //            symmetry, 4 or 8 bits; codes are in the order of the file
 // The result depends on each row's weights and the inputs only: not on the other rows, the number

@@ -22,7 +22,12 @@ using testing::loss_by_definition;
 using testing::moments_of;
 using testing::random_values;
 
-const GptqOptions kPlain{.search_scales = false, .refit = false};
+const GptqOptions kPlain{.grids = GridChoice::kRange, .alternations = 0, .refit = false};
+
+InputMoments damped(InputMoments moments, const InputFactor& factor) {
+  damp(factor.damping().lambda, moments);
+  return moments;
+}
 
 QuantArgs scheme(std::string_view name) {
   return *parse_scheme(name)->weights;
@@ -35,17 +40,19 @@ TEST(Gptq, EqualsObsWithExplicitInversesOnTheExample) {
   ASSERT_TRUE(factor);
   QuantizedMatrix matrix =
       make_quantized_matrix(2, 4, int_weights(4, Strategy::kGroup, 2, true), DType::kF32);
-  const auto outcome = round_gptq(example_weights(), moments, *factor, kPlain, pool, matrix);
+  const InputMoments measure = damped(moments, *factor);
+  const auto outcome = round_gptq(example_weights(), measure, *factor, kPlain, pool, matrix);
   ASSERT_TRUE(outcome);
   // Optimal brain surgeon: H^-1 updated by elimination after each of the columns 1, 0, 2, 3.
   EXPECT_EQ(matrix.codes, (std::vector<std::int8_t>{7, -4, 7, 6, -8, 3, 3, -8}));
-  EXPECT_NEAR(outcome->loss, 0.10405244 + 0.02034178, 2e-6);
+  const double damping = factor->damping().lambda * outcome->error.squared_error;
+  EXPECT_NEAR(outcome->loss, 0.10405244 + 0.02034178 + damping, 2e-6);
   EXPECT_NEAR(outcome->nearest_loss,
               loss_by_definition(
-                  example_weights(), moments,
+                  example_weights(), measure,
                   round_to_nearest(example_weights(), 2, 4, matrix.args, matrix.scale_dtype)),
               2e-6);
-  EXPECT_EQ(outcome->before_refit, outcome->loss);
+  EXPECT_EQ(outcome->first_loss, outcome->loss);
 }
 
 TEST(Gptq, RefitReachesTheLeastSquaresOfTheExample) {
@@ -55,12 +62,11 @@ TEST(Gptq, RefitReachesTheLeastSquaresOfTheExample) {
   ASSERT_TRUE(factor);
   QuantizedMatrix matrix =
       make_quantized_matrix(2, 4, int_weights(4, Strategy::kGroup, 2, true), DType::kF32);
-  const auto outcome =
-      round_gptq(example_weights(), moments, *factor, {.search_scales = false}, pool, matrix);
+  const auto outcome = round_gptq(example_weights(), moments, *factor,
+                                  {.grids = GridChoice::kRange, .alternations = 0}, pool, matrix);
   ASSERT_TRUE(outcome);
   const std::vector<float> expected = {0.12414192f, 0.08360805f, 0.08071783f, 0.09107087f};
   for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(matrix.scales[i], expected[i], 1e-5);
-  EXPECT_NEAR(outcome->before_refit, 0.12439422, 2e-6);
   EXPECT_NEAR(outcome->loss, 0.01566396 + 0.0006667, 2e-6);
 }
 
@@ -74,7 +80,8 @@ TEST(Gptq, IsNoBetterThanTheBestOfAllCodesAndNotMuchWorse) {
     const std::vector<float> weights = random_values(2 * kCols, seed + 50, 1.0);
     QuantizedMatrix matrix =
         make_quantized_matrix(2, kCols, int_weights(4, Strategy::kGroup, 2, true), DType::kF32);
-    const auto outcome = round_gptq(weights, moments, *factor, kPlain, pool, matrix);
+    const auto outcome =
+        round_gptq(weights, damped(moments, *factor), *factor, kPlain, pool, matrix);
     ASSERT_TRUE(outcome);
     // All 16^3 rows of codes on the same grids.
     double best = 0;
@@ -110,9 +117,10 @@ TEST_P(GptqProperty, LosesLessThanRoundingToNearest) {
   const auto& [name, scale_type, rows, cols] = GetParam();
   ThreadPool one(1);
   ThreadPool three(3);
-  const InputMoments moments = moments_of(correlated_inputs(3 * cols, cols, cols), cols, one);
+  InputMoments moments = moments_of(correlated_inputs(3 * cols, cols, cols), cols, one);
   const auto factor = InputFactor::make(moments, {}, one);
   ASSERT_TRUE(factor);
+  damp(factor->damping().lambda, moments);
   const std::vector<float> weights = random_values(rows * cols, 9, 0.1);
   QuantizedMatrix matrix =
       make_quantized_matrix(rows, cols, scheme(name), *parse_dtype(scale_type));
@@ -120,8 +128,8 @@ TEST_P(GptqProperty, LosesLessThanRoundingToNearest) {
   QuantizedMatrix plain = matrix;
   const auto outcome = round_gptq(weights, moments, *factor, {}, one, matrix);
   ASSERT_TRUE(outcome);
-  EXPECT_LT(outcome->before_refit, outcome->nearest_loss);
-  EXPECT_LE(outcome->loss, outcome->before_refit);
+  EXPECT_LT(outcome->first_loss, outcome->nearest_loss);
+  EXPECT_LE(outcome->loss, outcome->first_loss);
   EXPECT_NEAR(outcome->loss, loss_by_definition(weights, moments, matrix), 1e-3 * outcome->loss);
   for (const float scale : matrix.scales) EXPECT_EQ(scale, stored_scale(scale, matrix.scale_dtype));
 
@@ -153,9 +161,10 @@ TEST(Gptq, CountsItsLossWithDeadColumnsAndRoundsThemToNearest) {
   ThreadPool pool(1);
   std::vector<float> inputs = correlated_inputs(200, kCols, 11);
   for (std::size_t t = 0; t < 200; ++t) inputs[t * kCols + 3] = inputs[t * kCols + 20] = 0;
-  const InputMoments moments = moments_of(inputs, kCols, pool);
+  InputMoments moments = moments_of(inputs, kCols, pool);
   const auto factor = InputFactor::make(moments, {}, pool);
   ASSERT_TRUE(factor);
+  damp(factor->damping().lambda, moments);
   const std::vector<float> weights = random_values(3 * kCols, 12, 0.1);
   QuantizedMatrix matrix = make_quantized_matrix(3, kCols, scheme("w4g32-sym"), DType::kF16);
   const auto outcome = round_gptq(weights, moments, *factor, {.refit = false}, pool, matrix);

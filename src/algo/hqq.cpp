@@ -120,24 +120,29 @@ Grid hqq_grid(std::span<const float> values, int num_bits, DType scale_dtype) {
   return best;
 }
 
-RoundingError round_rows_by_hqq(std::span<const float> weights, ThreadPool& pool,
-                                QuantizedMatrix& matrix) {
-  FPTQ_CHECK(weights.size() == matrix.rows * matrix.cols, "weights are [rows, cols]");
+RoundingError round_row_by_hqq(std::span<const float> weights, std::size_t row,
+                               QuantizedMatrix& matrix) {
+  FPTQ_CHECK(weights.size() == matrix.cols && row < matrix.rows, "one row of the matrix");
   FPTQ_CHECK(!matrix.args.symmetric, "half-quadratic grids are asymmetric");
   const std::size_t width = matrix.group_width();
   const std::size_t groups = matrix.groups();
+  for (std::size_t group = 0; group < groups; ++group) {
+    const std::size_t first = group * width;
+    const Grid grid = hqq_grid(weights.subspan(first, std::min(width, matrix.cols - first)),
+                               matrix.args.num_bits, matrix.scale_dtype);
+    matrix.scales[row * groups + group] = grid.scale;
+    matrix.zero_points[row * groups + group] = static_cast<std::int8_t>(grid.zero_point);
+  }
+  return round_row_on_grids(weights, row, matrix);
+}
+
+RoundingError round_rows_by_hqq(std::span<const float> weights, ThreadPool& pool,
+                                QuantizedMatrix& matrix) {
+  FPTQ_CHECK(weights.size() == matrix.rows * matrix.cols, "weights are [rows, cols]");
   std::vector<RoundingError> errors(matrix.rows);
   pool.parallel_for(matrix.rows, 4, [&](std::size_t begin, std::size_t end) {
     for (std::size_t row = begin; row < end; ++row) {
-      const std::span<const float> values = weights.subspan(row * matrix.cols, matrix.cols);
-      for (std::size_t group = 0; group < groups; ++group) {
-        const std::size_t first = group * width;
-        const Grid grid = hqq_grid(values.subspan(first, std::min(width, matrix.cols - first)),
-                                   matrix.args.num_bits, matrix.scale_dtype);
-        matrix.scales[row * groups + group] = grid.scale;
-        matrix.zero_points[row * groups + group] = static_cast<std::int8_t>(grid.zero_point);
-      }
-      errors[row] = round_row_on_grids(values, row, matrix);
+      errors[row] = round_row_by_hqq(weights.subspan(row * matrix.cols, matrix.cols), row, matrix);
     }
   });
   RoundingError error;

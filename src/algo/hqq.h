@@ -25,7 +25,14 @@ namespace fptq::algo {
 // Source: Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models" (2023).
 [[nodiscard]] Grid hqq_grid(std::span<const float> values, int num_bits, DType scale_dtype);
 
-// The method "hqq": nearest codes on these grids.
+// The method "hqq" for one row: nearest codes on these grids.
+//   weights  [cols], finite
+//   matrix   row `row` out; from make_quantized_matrix(), asymmetric
+// Thread safety: different rows may be rounded at the same time.
+RoundingError round_row_by_hqq(std::span<const float> weights, std::size_t row,
+                               QuantizedMatrix& matrix);
+
+// All rows.
 //   weights  [rows, cols], finite
 //   matrix   out, from make_quantized_matrix(), asymmetric
 RoundingError round_rows_by_hqq(std::span<const float> weights, ThreadPool& pool,

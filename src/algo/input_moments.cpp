@@ -134,4 +134,10 @@ std::vector<float> OutputMomentAccumulator::finish(ThreadPool& pool) {
   return sum_.finish(pool);
 }
 
+void damp(double lambda, InputMoments& moments) {
+  for (std::size_t i = 0; i < moments.width; ++i) {
+    moments.gram[i * moments.width + i] += static_cast<float>(lambda);
+  }
+}
+
 }  // namespace fptq::algo

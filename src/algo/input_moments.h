@@ -23,6 +23,10 @@ struct InputMoments {
   std::vector<float> cross;
 };
 
+// H += lambda I: what rounding is to be measured by once the weights have been corrected, which
+// takes H as it is (input_correction.h).
+void damp(double lambda, InputMoments& moments);
+
 // Tokens whose products are added up before they are added to the sum.
 inline constexpr std::size_t kMomentChunk = 512;
 

@@ -48,8 +48,8 @@ void weight_difference(std::span<const float> weights, const QuantizedMatrix& ma
   }
 }
 
-double output_loss(std::span<const float> weights, const InputMoments& moments,
-                   const QuantizedMatrix& matrix, Isa isa, ThreadPool& pool) {
+std::vector<double> row_losses(std::span<const float> weights, const InputMoments& moments,
+                               const QuantizedMatrix& matrix, Isa isa, ThreadPool& pool) {
   const std::size_t width = matrix.cols;
   FPTQ_CHECK(moments.width == width && weights.size() == matrix.rows * width,
              "weights, moments and matrix have the same inputs");
@@ -79,6 +79,12 @@ double output_loss(std::span<const float> weights, const InputMoments& moments,
           }
         }
       });
+  return losses;
+}
+
+double output_loss(std::span<const float> weights, const InputMoments& moments,
+                   const QuantizedMatrix& matrix, Isa isa, ThreadPool& pool) {
+  const std::vector<double> losses = row_losses(weights, moments, matrix, isa, pool);
   return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 

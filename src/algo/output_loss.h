@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "algo/input_moments.h"
 #include "base/cpu.h"
@@ -11,14 +12,19 @@
 
 namespace fptq::algo {
 
-// L = tr((W^ - W) H (W^ - W)^T): the squared error of the outputs, summed over tokens and output
-// channels, W^ the dequantized matrix.
+// L = tr((W^ - W) H (W^ - W)^T), the squared error of the outputs summed over tokens, W^ the
+// dequantized matrix: what each output channel adds to it, [N].
 //
 //   weights  [N, K]  W, finite
 //   moments  of K inputs
 //   matrix   [N, K]
 // Products are float32 in the order of kernels/dense_gemm/contract.h, the rest is double: good to
 // some 1e-5 relative where H is not close to singular.
+[[nodiscard]] std::vector<double> row_losses(std::span<const float> weights,
+                                             const InputMoments& moments,
+                                             const QuantizedMatrix& matrix, Isa isa,
+                                             ThreadPool& pool);
+// Their sum.
 [[nodiscard]] double output_loss(std::span<const float> weights, const InputMoments& moments,
                                  const QuantizedMatrix& matrix, Isa isa, ThreadPool& pool);
 
