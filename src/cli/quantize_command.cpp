@@ -28,6 +28,7 @@ struct QuantizeCommandOptions {
   std::string recipe = "rtn";
   bool print_recipe = false;
   bool overwrite = false;
+  bool resume = false;
   bool symmetric = false;
   bool asymmetric = false;
   CLI::Option* seed = nullptr;
@@ -82,6 +83,7 @@ Status run_quantize(const QuantizeCommandOptions& options) {
   quantize::QuantizeOptions how;
   how.output = options.output;
   how.overwrite = options.overwrite;
+  how.resume = options.resume;
   how.pool = &pool;
   how.ram_limit_bytes = options.common.ram_limit_bytes;
   how.progress = console.progress();
@@ -108,12 +110,14 @@ void add_quantize_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("quantize", "Quantize a checkpoint");
   add_model_argument(*command, options->model)->required(false);
   command->add_option("-o,--output", options->output, "The directory to write")->type_name("OUT");
-  command->add_option("--recipe", options->recipe, "rtn, int8, nf4, or a YAML file")
+  command
+      ->add_option("--recipe", options->recipe, "fptq, fptq-paper, rtn, int8, nf4, or a YAML file")
       ->type_name("NAME|FILE")
       ->capture_default_str();
   command->add_flag("--print-recipe", options->print_recipe,
                     "Print the recipe with all flags applied as YAML, and do nothing else");
   command->add_flag("--overwrite", options->overwrite, "Replace OUT, once the new one is complete");
+  command->add_flag("--resume", options->resume, "Go on where a calibrated run was stopped");
 
   quantize::RecipeOverrides& overrides = options->overrides;
   add_recipe_flag(*command, "--weights", overrides.weights, "SCHEME",
@@ -123,11 +127,27 @@ void add_quantize_command(CLI::App& app, Action& action) {
   command->add_flag("--asymmetric", options->asymmetric, "Weights with zero points")
       ->excludes(symmetric);
   add_recipe_flag(*command, "--activations", overrides.activations, "MODE",
-                  "a8t: 8-bit per token, dynamic; a16: not quantized");
+                  "a8t: 8-bit per token, dynamic; a8s: per tensor, static; a16: not quantized");
   add_recipe_flag(*command, "--embed", overrides.embed, "SCHEME", "w8c, bf16, f16, f32 or keep");
   add_recipe_flag(*command, "--head", overrides.head, "SCHEME",
                   "Of the classifier: w8c, w4g32, bf16, f16, f32 or keep");
-  add_recipe_flag(*command, "--rounding", overrides.rounding, "METHOD", "rtn");
+  add_recipe_flag(*command, "--rounding", overrides.rounding, "METHOD",
+                  "Of the linears: rtn, hqq (no data), search, gptq (calibrated)");
+  add_recipe_flag(*command, "--equalize", overrides.equalize, "METHOD",
+                  "none, lae, smoothquant or awq");
+  add_recipe_flag(
+      *command, "--calib", overrides.calib, "FILE[:FORMAT]|self",
+      "Calibration text: UTF-8 text, JSONL with a `text` field, or the model's samples");
+  command
+      ->add_option_function<std::uint64_t>(
+          "--samples", [&overrides](std::uint64_t n) { overrides.samples = n; },
+          "Calibration sequences (128)")
+      ->type_name("N");
+  command
+      ->add_option_function<std::uint64_t>(
+          "--seqlen", [&overrides](std::uint64_t n) { overrides.seqlen = n; },
+          "Tokens of each (512)")
+      ->type_name("N");
   add_recipe_flag(*command, "--scale-dtype", overrides.scale_dtype, "TYPE",
                   "Of the scales: auto, f16, bf16 or f32");
   command

@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
 #include "base/file.h"
 #include "numeric/code_table.h"
 #include "quantize/recipe_fields.h"
+#include "quantize/recipe_settings.h"
 
 namespace fptq::quantize {
 namespace {
 
-constexpr std::array<std::string_view, 3> kOffered = {"rtn", "int8", "nf4"};
-constexpr std::array<std::string_view, 2> kPlanned = {"fptq", "fptq-paper"};
+constexpr std::array<std::string_view, 5> kOffered = {"fptq", "fptq-paper", "rtn", "int8", "nf4"};
 
 bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -38,11 +37,9 @@ std::span<const std::string_view> builtin_recipe_names() {
 
 Result<Recipe> builtin_recipe(std::string_view name) {
   const QuantArgs w8c = int_weights(8, Strategy::kChannel, 0, true);
-  const QuantArgs w4g32 = int_weights(4, Strategy::kGroup, 32, false);
   if (!contains(kOffered, name)) {
-    const std::string offered = "this version offers " + listed(kOffered) + " and YAML files";
-    if (contains(kPlanned, name)) return unsupported("recipe " + in_quotes(name) + ": " + offered);
-    return invalid("recipe " + in_quotes(name) + ": not known; " + offered);
+    return invalid("recipe " + in_quotes(name) + ": not known; this version offers " +
+                   listed(kOffered) + " and YAML files");
   }
   Recipe recipe;
   recipe.name = name;
@@ -50,7 +47,11 @@ Result<Recipe> builtin_recipe(std::string_view name) {
     recipe.linears.scheme = Scheme{table_weights(CodeType::kNf4, 64, true), std::nullopt};
     return recipe;
   }
-  recipe.linears.scheme = Scheme{name == "rtn" ? w4g32 : w8c, a8_dynamic_per_token()};
+  const bool paper = name == "fptq-paper";
+  const QuantArgs w4 = int_weights(4, Strategy::kGroup, paper ? 128 : 32, false);
+  recipe.linears.scheme = Scheme{name == "int8" ? w8c : w4, a8_dynamic_per_token()};
+  if (name == "fptq") recipe.rounding = algo::Rounding::kGptq;
+  if (paper) recipe.activation_policy = algo::ActivationThresholds{};
   recipe.embedding.scheme = Scheme{w8c, std::nullopt};
   recipe.classifier.scheme = Scheme{w8c, a8_dynamic_per_token()};
   return recipe;
@@ -66,10 +67,10 @@ std::string print_recipe(const Recipe& recipe) {
   text += "activations: " + activations_text(recipe.linears.scheme.activations) + "\n";
   text += "embed: " + weights_text(recipe.embedding) + symmetry_text(recipe.embedding) + "\n";
   text += "head: " + layer_choice_text(recipe.classifier) + "\n";
-  text += "rounding: " + std::string(algo::rounding_name(recipe.rounding)) + "\n";
-  text += "scale_dtype: " +
-          std::string(recipe.scale_dtype ? float_type_name(*recipe.scale_dtype) : "auto") + "\n";
-  text += "seed: " + std::to_string(recipe.seed) + "\n";
+  for (const RecipeSetting& setting : recipe_settings()) {
+    if (!setting.matters(recipe)) continue;
+    text += std::string(setting.key) + ": " + setting.print(recipe) + "\n";
+  }
   if (recipe.overrides.empty()) return text + "overrides: []\n";
   text += "overrides:\n";
   for (const LayerOverride& layer : recipe.overrides) {
@@ -80,9 +81,7 @@ std::string print_recipe(const Recipe& recipe) {
 }
 
 Result<Recipe> load_recipe(const std::string& name_or_path) {
-  if (contains(kOffered, name_or_path) || contains(kPlanned, name_or_path)) {
-    return builtin_recipe(name_or_path);
-  }
+  if (contains(kOffered, name_or_path)) return builtin_recipe(name_or_path);
   std::error_code failure;
   if (!std::filesystem::exists(name_or_path, failure)) {
     return Error{Error::Kind::kNotFound, "recipe " + in_quotes(name_or_path) +
@@ -107,7 +106,10 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
       }
     };
     for (LayerOverride& layer : recipe.overrides) replace(layer.choice);
-    replace(recipe.classifier);
+    if (recipe.classifier.scheme.weights &&
+        recipe.classifier.scheme.activations == made_dynamic(activations)) {
+      recipe.classifier.scheme.activations = made_dynamic(*parsed);
+    }
     replace(recipe.linears);
     activations = *parsed;
   }
@@ -138,20 +140,25 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
     recipe.embedding.scheme.activations.reset();
   }
   if (overrides.head) {
-    auto parsed = parse_layer_choice(*overrides.head, activations);
+    auto parsed = parse_classifier(*overrides.head, activations);
     if (!parsed) return in_flag("--head", parsed.error());
     recipe.classifier = *std::move(parsed);
   }
-  if (overrides.rounding) {
-    const auto parsed = algo::parse_rounding(*overrides.rounding);
-    if (!parsed) return in_flag("--rounding", parsed.error());
-    recipe.rounding = *parsed;
-  }
-  if (overrides.scale_dtype) {
-    const auto parsed = parse_scale_dtype(*overrides.scale_dtype);
-    if (!parsed) return in_flag("--scale-dtype", parsed.error());
-    recipe.scale_dtype = *parsed;
-  }
+  const auto set = [&](const char* flag, std::string_view key,
+                       const std::optional<std::string>& text) -> Status {
+    if (!text) return {};
+    const Status status = recipe_setting(key).parse(*text, recipe);
+    return status ? Status() : Status(in_flag(flag, status.error()));
+  };
+  const auto number = [](const std::optional<std::uint64_t>& value) {
+    return value ? std::optional(std::to_string(*value)) : std::nullopt;
+  };
+  FPTQ_TRY_VOID(set("--rounding", "rounding", overrides.rounding));
+  FPTQ_TRY_VOID(set("--scale-dtype", "scale_dtype", overrides.scale_dtype));
+  FPTQ_TRY_VOID(set("--equalize", "equalize", overrides.equalize));
+  FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));
+  FPTQ_TRY_VOID(set("--samples", "samples", number(overrides.samples)));
+  FPTQ_TRY_VOID(set("--seqlen", "seqlen", number(overrides.seqlen)));
   if (overrides.seed) recipe.seed = *overrides.seed;
   std::vector<LayerOverride> layers;
   for (const std::string& text : overrides.overrides) {

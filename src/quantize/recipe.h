@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "algo/activation_policy.h"
+#include "algo/gptq.h"
 #include "algo/rounding.h"
 #include "base/result.h"
 #include "numeric/scheme.h"
@@ -41,17 +43,61 @@ struct LayerOverride {
   bool operator==(const LayerOverride&) const = default;
 };
 
+// Which factors move the range of activations into the weights behind a norm.
+enum class Equalization : std::uint8_t { kNone, kLae, kSmoothQuant, kAwq };
+
+// "none", "lae", "smoothquant", "awq". Errors: kInvalidArgument lists the names.
+[[nodiscard]] std::string_view equalization_name(Equalization equalization);
+[[nodiscard]] Result<Equalization> parse_equalization(std::string_view name);
+
+// How rounding makes use of calibration (algo/gptq.h, algo/input_correction.h).
+struct CalibratedRounding {
+  double damping = 0.1;   // of the Gram matrix, in multiples of its mean diagonal
+  bool act_order = true;  // columns by descending diagonal of the Gram matrix
+  algo::GridChoice grids = algo::GridChoice::kFactor;
+  double correction = 1.0;           // alpha: share of the correction for quantized inputs
+  double residual_correction = 1.0;  // beta: of the error that the residual stream has gathered
+  std::uint64_t alternations = 2;    // rounds of refitting scales and rounding again
+  bool refit = true;                 // scales fitted anew once the codes are known
+  std::uint64_t descent_passes = 0;  // of coordinate descent over the codes
+
+  bool operator==(const CalibratedRounding&) const = default;
+};
+
+// The text that activations are measured on.
+struct CalibrationSource {
+  std::string text = "self";  // the model's own samples, or FILE, FILE:text, FILE:jsonl
+  std::uint64_t samples = 128;
+  std::uint64_t seqlen = 512;  // tokens of each
+
+  bool operator==(const CalibrationSource&) const = default;
+};
+
 struct Recipe {
-  std::string name;        // "rtn", or what the file says
-  LayerChoice linears;     // projections of attention and MLP
-  LayerChoice embedding;   // without activations: a lookup has none
-  LayerChoice classifier;  // lm_head
-  algo::Rounding rounding = algo::Rounding::kNearest;
+  std::string name;                                    // "rtn", or what the file says
+  LayerChoice linears;                                 // projections of attention and MLP
+  LayerChoice embedding;                               // without activations: a lookup has none
+  LayerChoice classifier;                              // lm_head
+  algo::Rounding rounding = algo::Rounding::kNearest;  // of linears; the others to nearest
+  CalibratedRounding calibrated;                       // read where `rounding` is calibrated
+  Equalization equalization = Equalization::kNone;
+  double smoothquant_alpha = 0.5;
+  // The paper's layer-wise policy: 8-bit activations become static, equalized and static, or
+  // dynamic by their range. Absent: as the schemes say.
+  std::optional<algo::ActivationThresholds> activation_policy;
+  CalibrationSource calibration;     // read where needs_calibration()
   std::optional<DType> scale_dtype;  // absent: BF16 for BF16 weights, else F16
   std::uint64_t seed = 0;
   std::vector<LayerOverride> overrides;  // the first that matches decides
 
   bool operator==(const Recipe&) const = default;
+
+  // Whether linears are rounded with knowledge of their inputs.
+  [[nodiscard]] bool calibrates_rounding() const;
+  // Whether activations are static anywhere, by scheme or by policy.
+  [[nodiscard]] bool has_static_activations() const;
+  // Whether quantizing runs the model on text.
+  [[nodiscard]] bool needs_calibration() const;
 };
 
 // What flags change. Text is as the user typed it; absent means: as in the recipe.
@@ -60,10 +106,14 @@ struct RecipeOverrides {
   // activations stay in floating point, unless the next ones say otherwise
   std::optional<std::string> weights;
   std::optional<bool> symmetric;           // of the weights of linears
-  std::optional<std::string> activations;  // a8t, a8t-asym, a16; of everything but the embedding
+  std::optional<std::string> activations;  // a8t, a8t-asym, a8s, a16; of all but the embedding
   std::optional<std::string> embed;        // w8c, bf16, f16, f32, keep
   std::optional<std::string> head;         // the same, and w4g32 ...
-  std::optional<std::string> rounding;     // rtn
+  std::optional<std::string> rounding;     // rtn, search, hqq, gptq
+  std::optional<std::string> equalize;     // none, lae, smoothquant, awq
+  std::optional<std::string> calib;        // self, FILE, FILE:text, FILE:jsonl
+  std::optional<std::uint64_t> samples;
+  std::optional<std::uint64_t> seqlen;
   std::optional<std::string> scale_dtype;  // auto, f16, bf16, f32
   std::optional<std::uint64_t> seed;
   std::vector<std::string> overrides;  // "REGEX=SCHEME", tried before the recipe's own
@@ -72,13 +122,15 @@ struct RecipeOverrides {
 // Names of the recipes that this version offers.
 [[nodiscard]] std::span<const std::string_view> builtin_recipe_names();
 
+// fptq  rtn's schemes, rounded by GPTQ with searched grids, corrected for what quantization did to
+//       the inputs, scales refitted
+// fptq-paper  the paper: W4 in groups of 128 rounded to nearest, LAE, activations by its policy
 // rtn   W4 in groups of 32 with zero points, A8 per token, embedding and classifier W8 per
 //       channel, rounded to nearest
 // int8  W8 per channel everywhere, A8 per token
 // nf4   NormalFloat4 in blocks of 64 with quantized constants, activations in floating point,
 //       embedding and classifier kept
-// Errors: kUnsupported for fptq and fptq-paper, which this version does not offer yet;
-// kInvalidArgument for other names.
+// Errors: kInvalidArgument for other names.
 [[nodiscard]] Result<Recipe> builtin_recipe(std::string_view name);
 
 // Reads a recipe in YAML: one mapping with the keys that print_recipe() writes, of which only

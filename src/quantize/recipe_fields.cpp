@@ -52,6 +52,7 @@ std::string_view float_type_name(DType dtype) {
 
 std::string activations_text(const std::optional<QuantArgs>& activations) {
   if (!activations) return "a16";
+  if (!activations->dynamic) return "a8s";
   return activations->symmetric ? "a8t" : "a8t-asym";
 }
 
@@ -59,12 +60,8 @@ Result<std::optional<QuantArgs>> parse_activations(std::string_view text) {
   if (text == "a16") return std::optional<QuantArgs>();
   if (text == "a8t") return std::optional(a8_dynamic_per_token());
   if (text == "a8t-asym") return std::optional(a8_dynamic_per_token(false));
-  if (text == "a8s") {
-    return unsupported(
-        "activations \"a8s\": expected a8t, a8t-asym or a16; static ranges need calibration, which "
-        "this version does not offer yet. Use a8t");
-  }
-  return invalid("activations " + in_quotes(text) + ": expected a8t, a8t-asym or a16");
+  if (text == "a8s") return std::optional(a8_static_per_tensor());
+  return invalid("activations " + in_quotes(text) + ": expected a8t, a8t-asym, a8s or a16");
 }
 
 std::string weights_text(const LayerChoice& choice) {
@@ -99,6 +96,21 @@ Result<LayerChoice> parse_weights(std::string_view text,
   return parse_layer_choice(text, activations);
 }
 
+std::optional<QuantArgs> made_dynamic(const std::optional<QuantArgs>& activations) {
+  if (!activations || activations->dynamic) return activations;
+  return a8_dynamic_per_token(activations->symmetric);
+}
+
+Result<LayerChoice> parse_classifier(std::string_view text,
+                                     const std::optional<QuantArgs>& activations) {
+  FPTQ_TRY(LayerChoice choice, parse_layer_choice(text, made_dynamic(activations)));
+  if (choice.scheme.activations && !choice.scheme.activations->dynamic) {
+    return unsupported("classifier: expected -a8t or -a16, got " + std::string(text) +
+                       "; its inputs have no static range");
+  }
+  return choice;
+}
+
 Result<std::optional<DType>> parse_scale_dtype(std::string_view text) {
   if (text == "auto") return std::optional<DType>();
   if (const auto dtype = parse_float_type(text)) return dtype;
@@ -116,7 +128,9 @@ std::string layer_choice_text(const LayerChoice& choice) {
   const auto& weights = choice.scheme.weights;
   std::string text = weights_text(choice) + symmetry_text(choice);
   if (!weights) return text;
-  return text + (choice.scheme.activations ? "-a8t" : "-a16");
+  const auto& activations = choice.scheme.activations;
+  if (!activations) return text + "-a16";
+  return text + (activations->dynamic ? "-a8t" : "-a8s");
 }
 
 Result<LayerChoice> parse_layer_choice(std::string_view text,
@@ -135,16 +149,13 @@ Result<LayerChoice> parse_layer_choice(std::string_view text,
     }
     return choice;
   }
-  if (scheme.activations && !scheme.activations->dynamic) {
-    return unsupported(
-        "scheme " + in_quotes(text) +
-        ": expected -a8t or -a16; static ranges need calibration, which this version "
-        "does not offer yet. Use -a8t");
-  }
   if (!scheme.activations && text.find("-a16") == std::string_view::npos) {
     scheme.activations = activations;
   }
-  if (scheme.activations && activations) scheme.activations = activations;
+  // The symmetry of dynamic activations is that of the rule.
+  if (scheme.activations && scheme.activations->dynamic && activations && activations->dynamic) {
+    scheme.activations = activations;
+  }
   return LayerChoice{scheme, std::nullopt};
 }
 

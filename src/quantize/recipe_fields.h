@@ -25,7 +25,7 @@ namespace fptq::quantize {
 // "bf16", "f16", "f32".
 [[nodiscard]] std::string_view float_type_name(DType dtype);
 
-// a8t, a8t-asym, a16 (nothing).
+// a8t, a8t-asym, a8s, a16 (nothing).
 [[nodiscard]] std::string activations_text(const std::optional<QuantArgs>& activations);
 [[nodiscard]] Result<std::optional<QuantArgs>> parse_activations(std::string_view text);
 
@@ -43,6 +43,13 @@ namespace fptq::quantize {
 [[nodiscard]] bool has_symmetry(const LayerChoice& choice);
 // kUnsupported: 8-bit activations beside weights of a table.
 [[nodiscard]] Error float_activations_only(const LayerChoice& choice);
+
+// parse_layer_choice() for the classifier, whose inputs are not observed: kUnsupported where they
+// are to be static. What `activations` says of all layers becomes dynamic for it.
+[[nodiscard]] Result<LayerChoice> parse_classifier(std::string_view text,
+                                                   const std::optional<QuantArgs>& activations);
+// Static activations as dynamic ones; others as they are.
+[[nodiscard]] std::optional<QuantArgs> made_dynamic(const std::optional<QuantArgs>& activations);
 
 // auto (nothing), bf16, f16, f32.
 [[nodiscard]] Result<std::optional<DType>> parse_scale_dtype(std::string_view text);

@@ -42,14 +42,20 @@ TEST(BuiltinRecipe, Nf4RoundsLinearsAlone) {
   EXPECT_EQ(recipe.classifier, LayerChoice{});
 }
 
-TEST(BuiltinRecipe, SaysWhichRecipesAreNotOfferedYet) {
-  for (const char* name : {"fptq", "fptq-paper"}) {
-    const auto recipe = builtin_recipe(name);
-    ASSERT_FALSE(recipe);
-    EXPECT_EQ(recipe.error().kind, Error::Kind::kUnsupported);
-    EXPECT_EQ(recipe.error().message, "recipe \"" + std::string(name) +
-                                          "\": this version offers rtn, int8, nf4 and YAML files");
-  }
+TEST(BuiltinRecipe, FptqIsTheSchemeOfRtnRoundedByGptq) {
+  const Recipe recipe = builtin("fptq");
+  EXPECT_EQ(recipe.linears, builtin("rtn").linears);
+  EXPECT_EQ(recipe.classifier, builtin("rtn").classifier);
+  EXPECT_EQ(recipe.rounding, algo::Rounding::kGptq);
+  EXPECT_TRUE(recipe.needs_calibration());
+  EXPECT_FALSE(builtin("rtn").needs_calibration());
+}
+
+TEST(BuiltinRecipe, FptqPaperRoundsGroupsOf128ToNearestAndChoosesActivationsByTheirRange) {
+  const Recipe recipe = builtin("fptq-paper");
+  EXPECT_EQ(recipe.linears.scheme.weights, int_weights(4, Strategy::kGroup, 128, false));
+  EXPECT_EQ(recipe.rounding, algo::Rounding::kNearest);
+  EXPECT_EQ(recipe.activation_policy, (algo::ActivationThresholds{15.0, 150.0}));
 }
 
 TEST(BuiltinRecipe, RejectsUnknownNames) {
@@ -57,7 +63,8 @@ TEST(BuiltinRecipe, RejectsUnknownNames) {
   ASSERT_FALSE(recipe);
   EXPECT_EQ(recipe.error().kind, Error::Kind::kInvalidArgument);
   EXPECT_EQ(recipe.error().message,
-            "recipe \"best\": not known; this version offers rtn, int8, nf4 and YAML files");
+            "recipe \"best\": not known; this version offers fptq, fptq-paper, rtn, int8, nf4 and "
+            "YAML files");
 }
 
 TEST(PrintRecipe, ShowsEverySetting) {
@@ -126,9 +133,12 @@ TEST(ParseRecipe, GivesTheClassifierTheActivationsOfTheRest) {
 }
 
 TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
-  EXPECT_EQ(message_of("weights: w4g32\nwieghts: w8c\n"),
-            "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected name, weights, "
-            "symmetric, activations, embed, head, rounding, seed, scale_dtype, overrides");
+  EXPECT_EQ(
+      message_of("weights: w4g32\nwieghts: w8c\n"),
+      "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
+      "activations, embed, head, overrides, rounding, damping, act_order, grids, "
+      "alternations, correction, residual_correction, refit, descent_passes, equalize, "
+      "smoothquant_alpha, activation_policy, calib, samples, seqlen, scale_dtype, seed, name");
 }
 
 TEST(ParseRecipe, RejectsWhatIsNotARecipe) {
@@ -163,10 +173,53 @@ TEST(ParseRecipe, RejectsOverridesThatAreIncomplete) {
       "r.yaml: line 2, column 13: overrides: expected a mapping with the keys match and scheme");
 }
 
-TEST(ParseRecipe, SaysWhatIsNotOfferedYet) {
-  const auto calibrated = parse_recipe("{weights: w8c, activations: a8s}", "r.yaml");
-  ASSERT_FALSE(calibrated);
-  EXPECT_EQ(calibrated.error().kind, Error::Kind::kUnsupported);
+TEST(ParseRecipe, MakesActivationsStaticButThoseOfTheClassifier) {
+  const auto recipe = parse_recipe("{weights: w8c, activations: a8s}", "r.yaml");
+  ASSERT_TRUE(recipe) << recipe.error().message;
+  EXPECT_EQ(scheme_name(recipe->linears.scheme), "w8c-a8s");
+  EXPECT_EQ(scheme_name(recipe->classifier.scheme), "w8c-a8t");
+  EXPECT_TRUE(recipe->needs_calibration());
+  const auto again = parse_recipe(print_recipe(*recipe), "again");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*again, *recipe);
+  EXPECT_EQ(message_of("{weights: w8c, head: w8c-a8s}"),
+            "r.yaml: line 1, column 22: classifier: expected -a8t or -a16, got w8c-a8s; its inputs "
+            "have no static range");
+}
+
+TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
+  const auto recipe = parse_recipe(
+      "{weights: w4g64, rounding: gptq, damping: 0.02, act_order: false, grids: range, "
+      "alternations: 1, correction: 0.5, residual_correction: 0, refit: false, descent_passes: 3, "
+      "equalize: smoothquant, smoothquant_alpha: 0.75, activation_policy: '10,20', "
+      "calib: a/b.txt, samples: 7, seqlen: 99}",
+      "r.yaml");
+  ASSERT_TRUE(recipe) << recipe.error().message;
+  EXPECT_EQ(recipe->calibrated.damping, 0.02);
+  EXPECT_FALSE(recipe->calibrated.act_order);
+  EXPECT_EQ(recipe->calibrated.grids, algo::GridChoice::kRange);
+  EXPECT_EQ(recipe->calibrated.descent_passes, 3U);
+  EXPECT_EQ(recipe->smoothquant_alpha, 0.75);
+  EXPECT_EQ(recipe->activation_policy, (algo::ActivationThresholds{10.0, 20.0}));
+  EXPECT_EQ(recipe->calibration, (CalibrationSource{"a/b.txt", 7, 99}));
+  const auto again = parse_recipe(print_recipe(*recipe), "again");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*again, *recipe);
+  EXPECT_EQ(print_recipe(*again), print_recipe(*recipe));
+}
+
+TEST(ParseRecipe, NamesTheSettingThatIsOutOfRange) {
+  EXPECT_EQ(message_of("{weights: w4g32, damping: -1}"),
+            "r.yaml: line 1, column 27: damping \"-1\": expected a number from 0 to 10");
+  EXPECT_EQ(message_of("{weights: w4g32, samples: 0}"),
+            "r.yaml: line 1, column 27: samples \"0\": expected a number from 1 to 1000000");
+  EXPECT_EQ(message_of("{weights: w4g32, refit: yes}"),
+            "r.yaml: line 1, column 25: refit \"yes\": expected true or false");
+  EXPECT_EQ(message_of("{weights: w4g32, equalize: more}"),
+            "r.yaml: line 1, column 28: equalize \"more\": expected none, lae, smoothquant or awq");
+  EXPECT_EQ(message_of("{weights: w4g32, activation_policy: 15}"),
+            "r.yaml: line 1, column 37: activation_policy \"15\": expected none, or two numbers "
+            "like 15,150");
 }
 
 TEST(TableRecipe, ReadsBackAsItIsPrinted) {
@@ -273,7 +326,7 @@ TEST(LoadRecipe, SaysThatThereIsNoSuchFile) {
   ASSERT_FALSE(recipe);
   EXPECT_EQ(recipe.error().kind, Error::Kind::kNotFound);
   EXPECT_EQ(recipe.error().message,
-            "recipe \"missing.yaml\": neither a file nor one of rtn, int8, nf4");
+            "recipe \"missing.yaml\": neither a file nor one of fptq, fptq-paper, rtn, int8, nf4");
 }
 
 }  // namespace

@@ -2,25 +2,24 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <vector>
 
 #include "quantize/recipe.h"
 #include "quantize/recipe_fields.h"
+#include "quantize/recipe_settings.h"
 #include "quantize/yaml.h"
 
 namespace fptq::quantize {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKeys = {
-    "name", "weights",  "symmetric", "activations", "embed",
-    "head", "rounding", "seed",      "scale_dtype", "overrides"};
+constexpr std::array<std::string_view, 6> kLayerKeys = {"weights", "symmetric", "activations",
+                                                        "embed",   "head",      "overrides"};
 
-bool is_recipe_name(std::string_view name) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  };
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), plain);
+// Every key of a recipe's mapping.
+std::vector<std::string_view> recipe_keys() {
+  std::vector<std::string_view> keys(kLayerKeys.begin(), kLayerKeys.end());
+  for (const RecipeSetting& setting : recipe_settings()) keys.push_back(setting.key);
+  return keys;
 }
 
 // Whether a scheme's short name spells out the symmetry of the weights.
@@ -35,42 +34,25 @@ class RecipeReader {
   RecipeReader(const YamlNode& root, const std::string& where) : root_(root), where_(where) {}
 
   Result<Recipe> read() const {
+    const std::vector<std::string_view> keys = recipe_keys();
     if (root_.kind != YamlNode::Kind::kMapping) {
-      return root_.error(where_, "expected a mapping with the keys " + listed(kKeys) + "; got " +
+      return root_.error(where_, "expected a mapping with the keys " + listed(keys) + "; got " +
                                      std::string(root_.kind_name()));
     }
     for (std::size_t i = 0; i < root_.keys.size(); ++i) {
       const std::string& key = root_.keys[i];
-      if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
-        return root_.items[i].error(
-            where_, "unknown key " + in_quotes(key) + "; expected " + listed(kKeys));
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+        return root_.items[i].error(where_,
+                                    "unknown key " + in_quotes(key) + "; expected " + listed(keys));
       }
     }
     FPTQ_TRY(Recipe recipe, builtin_recipe("rtn"));
     recipe.name = "custom";
     FPTQ_TRY_VOID(read_layers(recipe));
-    FPTQ_TRY_VOID(with_scalar("name", [&](std::string_view text) -> Status {
-      if (!is_recipe_name(text)) {
-        return invalid("name " + in_quotes(text) +
-                       ": expected at most 64 letters, digits, dots, dashes and underscores");
-      }
-      recipe.name = text;
-      return {};
-    }));
-    FPTQ_TRY_VOID(with_scalar("rounding", [&](std::string_view text) -> Status {
-      FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
-      return {};
-    }));
-    FPTQ_TRY_VOID(with_scalar("scale_dtype", [&](std::string_view text) -> Status {
-      FPTQ_TRY(recipe.scale_dtype, parse_scale_dtype(text));
-      return {};
-    }));
-    FPTQ_TRY_VOID(with_scalar("seed", [&](std::string_view text) -> Status {
-      const char* end = text.data() + text.size();
-      const auto [stop, failure] = std::from_chars(text.data(), end, recipe.seed);
-      if (failure == std::errc() && stop == end) return {};
-      return invalid("seed " + in_quotes(text) + ": expected a number from 0 to 2^64 - 1");
-    }));
+    for (const RecipeSetting& setting : recipe_settings()) {
+      const auto parse = [&](std::string_view text) { return setting.parse(text, recipe); };
+      FPTQ_TRY_VOID(with_scalar(std::string(setting.key), parse));
+    }
     return recipe;
   }
 
@@ -117,9 +99,11 @@ class RecipeReader {
       recipe.embedding.scheme.activations.reset();
       return {};
     }));
-    if (recipe.classifier.scheme.weights) recipe.classifier.scheme.activations = activations;
+    if (recipe.classifier.scheme.weights) {
+      recipe.classifier.scheme.activations = made_dynamic(activations);
+    }
     FPTQ_TRY_VOID(with_scalar("head", [&](std::string_view text) -> Status {
-      FPTQ_TRY(recipe.classifier, parse_layer_choice(text, activations));
+      FPTQ_TRY(recipe.classifier, parse_classifier(text, activations));
       return {};
     }));
     return read_overrides(activations, recipe);
