@@ -98,6 +98,7 @@ std::vector<const io::TensorSpec*> StoredModule::tensors() const {
   std::vector<const io::TensorSpec*> all = {&codes, &scales};
   if (zero_points) all.push_back(&*zero_points);
   if (shape) all.push_back(&*shape);
+  if (input_scale) all.push_back(&*input_scale);
   return all;
 }
 
@@ -107,8 +108,9 @@ std::uint64_t StoredModule::bytes() const {
   return size;
 }
 
-StoredModule stored_module(const std::string& module, const QuantArgs& weights, std::size_t rows,
+StoredModule stored_module(const std::string& module, const Scheme& scheme, std::size_t rows,
                            std::size_t cols, DType scale_dtype) {
+  const QuantArgs& weights = *scheme.weights;
   FPTQ_CHECK(weights.type == CodeType::kInt && (weights.num_bits == 4 || weights.num_bits == 8),
              "integers of 4 or 8 bits");
   const std::size_t width = weights.strategy == Strategy::kGroup ? weights.group_size : cols;
@@ -124,6 +126,9 @@ StoredModule stored_module(const std::string& module, const QuantArgs& weights, 
     stored.zero_points = io::TensorSpec{module + ".weight_zero_point", DType::kI8, {rows, groups}};
   }
   if (packed) stored.shape = io::TensorSpec{module + ".weight_shape", DType::kI64, {2}};
+  if (scheme.activations && !scheme.activations->dynamic) {
+    stored.input_scale = io::TensorSpec{module + ".input_scale", DType::kF32, {1}};
+  }
   return stored;
 }
 

@@ -29,14 +29,15 @@ struct StoredModule {
   io::TensorSpec scales;                      // X.weight_scale [N, G]
   std::optional<io::TensorSpec> zero_points;  // asymmetric: X.weight_zero_point I8 [N, G]
   std::optional<io::TensorSpec> shape;        // 4 bits: X.weight_shape I64 [2]
+  std::optional<io::TensorSpec> input_scale;  // static activations: X.input_scale F32 [1]
 
   [[nodiscard]] std::uint64_t bytes() const;
   [[nodiscard]] std::vector<const io::TensorSpec*> tensors() const;
 };
 
 // Where module "model.layers.0.mlp.up_proj" of shape [rows, cols] is stored.
-//   weights  integers of 4 or 8 bits per channel or group
-[[nodiscard]] StoredModule stored_module(const std::string& module, const QuantArgs& weights,
+//   scheme  its weights integers of 4 or 8 bits per channel or group
+[[nodiscard]] StoredModule stored_module(const std::string& module, const Scheme& scheme,
                                          std::size_t rows, std::size_t cols, DType scale_dtype);
 
 // "pack-quantized" for 4 bits, "int-quantized" for 8.

@@ -32,7 +32,7 @@ TEST(PackCodes, TakesWholeWordsPerRow) {
 
 TEST(StoredModule, NamesTheTensorsOfFourBitGroups) {
   const StoredModule stored =
-      stored_module("a.b", int_weights(4, Strategy::kGroup, 32, false), 20, 72, DType::kF16);
+      stored_module("a.b", {int_weights(4, Strategy::kGroup, 32, false), {}}, 20, 72, DType::kF16);
   EXPECT_EQ(stored.codes.name, "a.b.weight_packed");
   EXPECT_EQ(stored.codes.dtype, DType::kI32);
   EXPECT_EQ(stored.codes.shape, (Shape{20, 9}));
@@ -49,8 +49,8 @@ TEST(StoredModule, NamesTheTensorsOfFourBitGroups) {
 }
 
 TEST(StoredModule, NamesTheTensorsOfEightBitChannels) {
-  const StoredModule stored =
-      stored_module("lm_head", int_weights(8, Strategy::kChannel, 0, true), 20, 72, DType::kBF16);
+  const StoredModule stored = stored_module(
+      "lm_head", {int_weights(8, Strategy::kChannel, 0, true), {}}, 20, 72, DType::kBF16);
   EXPECT_EQ(stored.codes.name, "lm_head.weight");
   EXPECT_EQ(stored.codes.dtype, DType::kI8);
   EXPECT_EQ(stored.codes.shape, (Shape{20, 72}));

@@ -203,8 +203,8 @@ class Conversion {
       if (checkpoint_.find(kept.source) != nullptr) checkpoint_.release(kept.source);
       return {};
     };
-    FPTQ_TRY(const TensorOutcome outcome, write_tensor(kept, weights, algo::Rounding::kNearest,
-                                                       *options_.pool, sink, after_block));
+    FPTQ_TRY(const TensorOutcome outcome,
+             write_tensor(kept, weights, {}, *options_.pool, sink, after_block));
     report_.largest_error = std::max(report_.largest_error, outcome.error.largest_error);
     return {};
   }

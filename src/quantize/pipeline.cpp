@@ -10,6 +10,9 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "io/safetensors_writer.h"
+#include "model/llama_config.h"
+#include "quantize/block_rounder.h"
+#include "quantize/calibration_run.h"
 #include "quantize/output_files.h"
 #include "quantize/tensor_writing.h"
 
@@ -27,12 +30,44 @@ std::uint64_t peak_rss_bytes() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-Status check_memory(const Plan& plan, std::uint64_t limit_bytes) {
-  if (limit_bytes == 0 || plan.working_bytes <= limit_bytes) return {};
+Status check_memory(std::uint64_t needed_bytes, std::uint64_t limit_bytes) {
+  if (limit_bytes == 0 || needed_bytes <= limit_bytes) return {};
   return Error{Error::Kind::kLimit, "quantizing this checkpoint needs " +
-                                        std::to_string(plan.working_bytes) +
+                                        std::to_string(needed_bytes) +
                                         " bytes of memory, and the limit is " +
                                         std::to_string(limit_bytes) + ". Raise --ram-limit"};
+}
+
+// Memory and disk that calibration takes beyond what writing the output does.
+struct CalibrationNeeds {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t disk_bytes = 0;
+};
+
+Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const io::Checkpoint& checkpoint,
+                                           std::size_t threads) {
+  if (!recipe.needs_calibration()) return CalibrationNeeds{};
+  FPTQ_TRY(const model::LlamaConfig config,
+           model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
+  const auto seqlen = std::min<std::uint64_t>(recipe.calibration.seqlen, config.max_positions);
+  return CalibrationNeeds{
+      BlockRounder::working_bytes(recipe, config, seqlen, threads),
+      BlockRounder::disk_bytes(recipe, config, recipe.calibration.samples * seqlen)};
+}
+
+// Whether a stopped run's blocks would be lost without anybody having said so.
+Status check_left_over(const QuantizeOptions& options) {
+  if (options.resume || options.overwrite) return {};
+  fs::path partial = options.output;
+  if (!partial.has_filename()) partial = partial.parent_path();
+  partial += ".partial";
+  const auto blocks = CalibrationRun::finished_blocks(partial);
+  if (!blocks || *blocks == 0) return {};
+  return Error{
+      Error::Kind::kInvalidArgument,
+      partial.string() + ": holds " + std::to_string(*blocks) +
+          " finished blocks of a run that was stopped. Go on with --resume, or begin again "
+          "with --overwrite"};
 }
 
 Json scheme_json(const TensorPlan& tensor) {
@@ -49,6 +84,7 @@ class Run {
 
   // Fills the directory.
   Status write(const fs::path& directory) {
+    if (recipe_.needs_calibration()) FPTQ_TRY_VOID(calibrate(directory));
     FPTQ_TRY_VOID(write_weights(directory));
     const Json config = output_config(plan_, checkpoint_);
     FPTQ_TRY_VOID(write_text(directory, "config.json", config.dump(2) + "\n"));
@@ -58,7 +94,9 @@ class Run {
       FPTQ_TRY(const MappedFile file, MappedFile::open(directory / name));
       files_[name] = sha256_hex(file.bytes());
     }
-    return write_text_file(directory / "fptq_manifest.json", manifest().dump(2) + "\n");
+    FPTQ_TRY_VOID(write_text_file(directory / "fptq_manifest.json", manifest().dump(2) + "\n"));
+    if (calibration_) calibration_->remove();
+    return {};
   }
 
   QuantizeReport report() const {
@@ -73,6 +111,15 @@ class Run {
   }
 
  private:
+  Status calibrate(const fs::path& directory) {
+    FPTQ_TRY(calibration_,
+             CalibrationRun::open(recipe_, plan_, checkpoint_, directory, options_.resume,
+                                  *options_.pool, options_.progress));
+    const auto& warnings = calibration_->warnings();
+    warnings_.insert(warnings_.end(), warnings.begin(), warnings.end());
+    return calibration_->round_blocks(options_.progress);
+  }
+
   Status write_weights(const fs::path& directory) {
     io::SafetensorsWriterOptions writer_options;
     writer_options.max_shard_bytes = options_.max_shard_bytes;
@@ -103,11 +150,18 @@ class Run {
                           std::max<std::uint64_t>(plan_.parameters, 1))) {
         return {};
       }
-      return Error{Error::Kind::kInterrupted,
-                   options_.output.string() + ": interrupted; nothing was written"};
+      return Error{Error::Kind::kInterrupted, options_.output.string() + ": interrupted"};
     };
-    auto outcome =
-        write_tensor(tensor, weights, recipe_.rounding, *options_.pool, sink, after_block);
+    // The method is that of linears in the decoder; calibrated ones have been rounded before.
+    TensorRounding rounding;
+    std::optional<RoundedModule> rounded;
+    if (calibration_) {
+      FPTQ_TRY(rounded, calibration_->module(tensor));
+      rounding.rounded = rounded ? &*rounded : nullptr;
+    } else if (tensor.module.starts_with("model.layers.")) {
+      rounding.method = recipe_.rounding;
+    }
+    auto outcome = write_tensor(tensor, weights, rounding, *options_.pool, sink, after_block);
     checkpoint_.release(tensor.source);
     if (!outcome && outcome.error().kind == Error::Kind::kFormat) {
       return with_context(outcome.error(), checkpoint_.find(tensor.source)->file);
@@ -133,6 +187,10 @@ class Run {
     json["recipe"] = recipe_.name;
     json["seed"] = recipe_.seed;
     json["calibration_sha256"] = nullptr;
+    if (calibration_) {
+      json["calibration"] = calibration_->manifest();
+      json["calibration_sha256"] = json["calibration"].value("sha256", Json());
+    }
     json["parameters"] = plan_.parameters;
     json["bits_per_weight"] = plan_.bits_per_weight;
     json["linear_bits_per_weight"] = plan_.linear_bits_per_weight;
@@ -176,6 +234,7 @@ class Run {
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::vector<std::string> warnings_ = all_warnings();
   std::vector<TensorOutcome> outcomes_;
+  std::optional<CalibrationRun> calibration_;
   algo::RoundingError total_error_;
   std::uint64_t elements_done_ = 0;
   std::map<std::string, std::string> output_sha256_;
@@ -188,23 +247,41 @@ class Run {
   }
 };
 
+// Removes what was begun, or says how it can be gone on with.
+Error abandon(OutputDirectory& directory, const Error& reason) {
+  const std::size_t blocks = CalibrationRun::finished_blocks(directory.path()).value_or(0);
+  Error error = reason;
+  if (blocks == 0) {
+    directory.discard();
+    if (reason.kind == Error::Kind::kInterrupted) error.message += "; nothing was written";
+  } else {
+    error.message += ". " + directory.path().string() + " keeps " + std::to_string(blocks) +
+                     " finished blocks: the same command with --resume goes on from there";
+  }
+  return error;
+}
+
 }  // namespace
 
 Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe, const io::Checkpoint& checkpoint,
                                            const QuantizeOptions& options) {
   FPTQ_CHECK(options.pool != nullptr, "a thread pool is required");
   FPTQ_TRY_VOID(check_output_path(options.output, checkpoint));
+  FPTQ_TRY_VOID(check_left_over(options));
   FPTQ_TRY(const Plan plan, make_plan(recipe, checkpoint));
-  FPTQ_TRY_VOID(check_memory(plan, options.ram_limit_bytes));
-  FPTQ_TRY(OutputDirectory directory, OutputDirectory::create(options.output, options.overwrite));
+  FPTQ_TRY(const CalibrationNeeds needs,
+           calibration_needs(recipe, checkpoint, options.pool->threads()));
+  FPTQ_TRY_VOID(
+      check_memory(std::max(plan.working_bytes, needs.memory_bytes), options.ram_limit_bytes));
+  FPTQ_TRY(OutputDirectory directory,
+           OutputDirectory::create(options.output, options.overwrite, options.resume));
   Run run(recipe, checkpoint, options, plan);
-  Status status = check_disk_space(directory.path(), plan.output_bytes + kSideBytes);
+  const auto blocks = CalibrationRun::finished_blocks(directory.path());
+  Status status = check_disk_space(
+      directory.path(), plan.output_bytes + kSideBytes + (blocks ? 0 : needs.disk_bytes));
   if (status) status = run.write(directory.path());
   if (status) status = directory.commit();
-  if (!status) {
-    directory.discard();
-    return status.error();
-  }
+  if (!status) return abandon(directory, status.error());
   return run.report();
 }
 

@@ -19,6 +19,7 @@ namespace fptq::quantize {
 struct QuantizeOptions {
   std::filesystem::path output;       // a directory that does not exist yet
   bool overwrite = false;             // replace what has that name, once the new one is complete
+  bool resume = false;                // go on where a calibrated run was stopped
   ThreadPool* pool = nullptr;         // required
   std::uint64_t ram_limit_bytes = 0;  // refuse to begin where more is needed; 0: no limit
   std::uint64_t max_shard_bytes = 5'000'000'000;
@@ -42,11 +43,13 @@ struct QuantizeReport {
 // (Plan::working_bytes). The same recipe and checkpoint give the same bytes on every machine and
 // for every number of threads, the manifest's "run" excepted.
 //
-// The output has its final name only when it is complete; after an error or an interruption
-// nothing is left.
-// Errors: those of make_plan() and write_tensor(); kInvalidArgument for an output that exists or
-// that holds the source; kLimit for memory or disk that will not suffice, before anything is
-// written; kIo; kInterrupted when `progress` returned false.
+// The output has its final name only when it is complete. After an error or an interruption nothing
+// is left, except where a calibrated recipe has finished something: its blocks stay in
+// OUTPUT.partial for `resume`, and the result has the same bytes as that of an undisturbed run.
+// Errors: those of make_plan(), write_tensor() and CalibrationRun; kInvalidArgument for an output
+// that exists or that holds the source, and for blocks of a stopped run where neither resume nor
+// overwrite says what to do with them; kLimit for memory or disk that will not suffice, before
+// anything is written; kIo; kInterrupted when `progress` returned false.
 [[nodiscard]] Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe,
                                                          const io::Checkpoint& checkpoint,
                                                          const QuantizeOptions& options);

@@ -141,8 +141,8 @@ TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const L
   } else if (choice.scheme.weights) {
     const DType scale_dtype =
         recipe.scale_dtype.value_or(info.dtype == DType::kBF16 ? DType::kBF16 : DType::kF16);
-    plan.quantized = stored_module(module.name, *choice.scheme.weights, info.shape[0],
-                                   info.shape[1], scale_dtype);
+    plan.quantized =
+        stored_module(module.name, choice.scheme, info.shape[0], info.shape[1], scale_dtype);
   } else {
     plan.stored = io::TensorSpec{module.weight(), choice.cast.value_or(info.dtype), info.shape};
   }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "algo/hqq.h"
 #include "base/check.h"
 #include "base/sha256.h"
 #include "numeric/dtype.h"
@@ -60,9 +61,9 @@ std::vector<std::byte> float_bytes(std::span<const float> values, DType dtype) {
 // Rounds and writes a matrix.
 class MatrixWriter {
  public:
-  MatrixWriter(const TensorPlan& plan, const Tensor& weights, ThreadPool& pool,
-               const ByteSink& sink)
-      : plan_(plan), weights_(weights), pool_(pool), sink_(sink) {}
+  MatrixWriter(const TensorPlan& plan, const Tensor& weights, const TensorRounding& rounding,
+               ThreadPool& pool, const ByteSink& sink)
+      : plan_(plan), weights_(weights), rounding_(rounding), pool_(pool), sink_(sink) {}
 
   Result<TensorOutcome> write(const std::function<Status(std::uint64_t)>& after_block) {
     const std::size_t rows = plan_.shape[0];
@@ -74,11 +75,42 @@ class MatrixWriter {
     }
     FPTQ_TRY_VOID(write_grids(*plan_.quantized));
     if (plan_.quantized->shape) FPTQ_TRY_VOID(write_shape(*plan_.quantized->shape));
+    if (plan_.quantized->input_scale) {
+      FPTQ_CHECK(rounding_.rounded != nullptr && rounding_.rounded->input_scale,
+                 "static activations come from calibration");
+      const float scale = *rounding_.rounded->input_scale;
+      FPTQ_TRY_VOID(sink_(*plan_.quantized->input_scale, std::as_bytes(std::span(&scale, 1))));
+    }
     if (plan_.twin) FPTQ_TRY_VOID(write_grids(*plan_.twin));
+    if (rounding_.rounded != nullptr) error_ = rounding_.rounded->error;
     return TensorOutcome{sha256_.finish(), error_};
   }
 
  private:
+  // Chooses the codes of row `row` of `block`, or takes over those that were chosen.
+  algo::RoundingError fill_row(std::span<const float> values, std::size_t source_row,
+                               std::size_t row, QuantizedMatrix& block) const {
+    if (rounding_.rounded == nullptr) return round_row(values, row, block);
+    const QuantizedMatrix& matrix = rounding_.rounded->matrix;
+    const std::size_t groups = matrix.groups();
+    const auto copy = [&](const auto& from, auto& to, std::size_t width) {
+      std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(source_row * width), width,
+                  to.begin() + static_cast<std::ptrdiff_t>(row * width));
+    };
+    copy(matrix.codes, block.codes, matrix.cols);
+    copy(matrix.scales, block.scales, groups);
+    if (!matrix.args.symmetric) copy(matrix.zero_points, block.zero_points, groups);
+    return {};
+  }
+
+  algo::RoundingError round_row(std::span<const float> values, std::size_t row,
+                                QuantizedMatrix& block) const {
+    if (rounding_.method == algo::Rounding::kHqq && !block.args.symmetric) {
+      return algo::round_row_by_hqq(values, row, block);
+    }
+    return algo::round_row_to_nearest(values, row, block);
+  }
+
   Status write_block(std::size_t first_row, std::size_t rows) {
     const std::size_t cols = plan_.shape[1];
     const QuantArgs& args = *plan_.scheme.weights;
@@ -97,7 +129,7 @@ class MatrixWriter {
           damaged[row] = 1;
           continue;
         }
-        errors[row] = algo::round_row_to_nearest(values, row, block);
+        errors[row] = fill_row(values, first_row + row, row, block);
         const auto codes = std::span(block.codes).subspan(row * cols, cols);
         const auto out = std::span(packed).subspan(row * row_bytes, row_bytes);
         if (args.num_bits == 4) {
@@ -160,6 +192,7 @@ class MatrixWriter {
 
   const TensorPlan& plan_;
   const Tensor& weights_;
+  const TensorRounding& rounding_;
   ThreadPool& pool_;
   const ByteSink& sink_;
   Sha256 sha256_;
@@ -255,13 +288,13 @@ std::uint64_t block_working_bytes(const TensorPlan& plan) {
 }
 
 Result<TensorOutcome> write_tensor(const TensorPlan& plan, const Tensor& weights,
-                                   algo::Rounding rounding, ThreadPool& pool, const ByteSink& sink,
+                                   const TensorRounding& rounding, ThreadPool& pool,
+                                   const ByteSink& sink,
                                    const std::function<Status(std::uint64_t)>& after_block) {
-  FPTQ_CHECK(rounding == algo::Rounding::kNearest, "the one method that there is");
   FPTQ_CHECK(weights.shape() == plan.shape, "the tensor that was planned");
   if (plan.table) return write_table(plan, weights, pool, sink, after_block);
   if (!plan.quantized) return write_kept(plan, weights, sink, after_block);
-  return MatrixWriter(plan, weights, pool, sink).write(after_block);
+  return MatrixWriter(plan, weights, rounding, pool, sink).write(after_block);
 }
 
 }  // namespace fptq::quantize

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "quantize/plan.h"
+#include "quantize/rounded_block.h"
 #include "tensor/tensor.h"
 
 namespace fptq::quantize {
@@ -44,6 +45,14 @@ struct TensorOutcome {
 // Memory that write_tensor() takes for that tensor.
 [[nodiscard]] std::uint64_t block_working_bytes(const TensorPlan& plan);
 
+// How write_tensor() comes by the codes of a matrix.
+struct TensorRounding {
+  // Chooses them row by row: kNearest, or kHqq, which is kNearest for symmetric grids.
+  algo::Rounding method = algo::Rounding::kNearest;
+  // They have been chosen already; null: they have not.
+  const RoundedModule* rounded = nullptr;
+};
+
 // Writes the tensor as planned. The bytes do not depend on the number of threads.
 //
 //   weights     what plan.source names, of plan.shape
@@ -51,7 +60,7 @@ struct TensorOutcome {
 // Errors: kFormat for a NaN or an infinity, with its index; kUnsupported for a value that a
 // cast cannot hold; those of the sink and of after_block.
 [[nodiscard]] Result<TensorOutcome> write_tensor(
-    const TensorPlan& plan, const Tensor& weights, algo::Rounding rounding, ThreadPool& pool,
+    const TensorPlan& plan, const Tensor& weights, const TensorRounding& rounding, ThreadPool& pool,
     const ByteSink& sink, const std::function<Status(std::uint64_t elements_done)>& after_block);
 
 }  // namespace fptq::quantize

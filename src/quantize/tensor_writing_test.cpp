@@ -36,14 +36,14 @@ TensorPlan quantized_plan(std::size_t rows, std::size_t cols, const QuantArgs& a
   plan.module = "m";
   plan.shape = {rows, cols};
   plan.scheme.weights = args;
-  plan.quantized = stored_module("m", args, rows, cols, scale_dtype);
+  plan.quantized = stored_module("m", Scheme{args, std::nullopt}, rows, cols, scale_dtype);
   return plan;
 }
 
 Result<TensorOutcome> write(const TensorPlan& plan, const Tensor& weights, Written& written,
                             std::size_t threads = 1) {
   ThreadPool pool(threads);
-  return write_tensor(plan, weights, algo::Rounding::kNearest, pool, into(written), keep_going);
+  return write_tensor(plan, weights, {}, pool, into(written), keep_going);
 }
 
 // The obvious way: the whole matrix at once, nibble by nibble.
@@ -196,15 +196,14 @@ TEST(WriteTensorErrors, ComeFromTheSinkAndTheCaller) {
   const auto full = [](const io::TensorSpec&, std::span<const std::byte>) -> Status {
     return Error{Error::Kind::kLimit, "disk full"};
   };
-  const auto refused =
-      write_tensor(plan, weights, algo::Rounding::kNearest, pool, full, keep_going);
+  const auto refused = write_tensor(plan, weights, {}, pool, full, keep_going);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message, "disk full");
   Written written;
-  const auto stopped = write_tensor(plan, weights, algo::Rounding::kNearest, pool, into(written),
-                                    [](std::uint64_t) -> Status {
-                                      return Error{Error::Kind::kInterrupted, "stop"};
-                                    });
+  const auto stopped =
+      write_tensor(plan, weights, {}, pool, into(written), [](std::uint64_t) -> Status {
+        return Error{Error::Kind::kInterrupted, "stop"};
+      });
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().kind, Error::Kind::kInterrupted);
 }

@@ -1,0 +1,461 @@
+#include "quantize/block_rounder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "algo/channel_statistics.h"
+#include "algo/gptq.h"
+#include "algo/input_correction.h"
+#include "algo/input_factor.h"
+#include "algo/input_moments.h"
+#include "algo/scale_search.h"
+#include "base/check.h"
+#include "model/weights.h"
+#include "ops/activations.h"
+#include "quantize/tensor_writing.h"
+#include "tensor/packed_matrix.h"
+
+namespace fptq::quantize {
+namespace {
+
+using model::BlockInput;
+using model::BlockLinear;
+using model::DecoderBlock;
+
+// Rows of a batch: enough for matrix products at full speed, few enough to bound memory.
+constexpr std::size_t kBatchRows = 1024;
+
+// Whether the output of the linears that read `input` is added to the residual stream.
+bool feeds_residual(BlockInput input) {
+  return input == BlockInput::kOutput || input == BlockInput::kDown;
+}
+
+// The largest |x| of a symmetric 8-bit grid is 127 steps (numeric/quantizer.h).
+float static_scale(float absmax) {
+  const float scale = absmax / 127.0f;
+  return std::isnormal(scale) && std::isfinite(1.0f / scale) ? scale : kEmptyScale;
+}
+
+}  // namespace
+
+struct BlockRounder::Impl {
+  RoundingJob job;
+  std::vector<calib::SequenceBatch> batches;
+  calib::ResidualStream quantized;
+  std::optional<calib::ResidualStream> original;  // absent where nothing looks at it
+  const PieceFn* after_piece = nullptr;
+  std::uint64_t pieces_done = 0;
+
+  // The block being rounded.
+  std::optional<DecoderBlock> quantized_block{};
+  std::optional<DecoderBlock> original_block{};
+  RoundedBlock result{};
+
+  [[nodiscard]] bool uses_gptq() const { return job.recipe->rounding == algo::Rounding::kGptq; }
+  [[nodiscard]] Status piece() { return (*after_piece)(++pieces_done); }
+
+  [[nodiscard]] const TensorPlan* plan_of(const std::string& module) const {
+    for (const TensorPlan& tensor : job.plan->tensors) {
+      if (tensor.module == module) return &tensor;
+    }
+    return nullptr;
+  }
+
+  template <typename Visit>
+  Status for_each_batch(const Visit& visit) {
+    for (const calib::SequenceBatch& batch : batches) {
+      FPTQ_TRY_VOID(visit(batch));
+      FPTQ_TRY_VOID(piece());
+    }
+    return {};
+  }
+
+  using Step = Status (calib::ResidualStream::*)(DecoderBlock&, const calib::SequenceBatch&);
+
+  // Both streams take a step.
+  Status advance(Step step) {
+    return for_each_batch([&](const calib::SequenceBatch& batch) -> Status {
+      FPTQ_TRY_VOID((quantized.*step)(*quantized_block, batch));
+      if (!original) return {};
+      return ((*original).*step)(*original_block, batch);
+    });
+  }
+
+  Status round_block();
+  Status round_readers(BlockInput input);
+  Result<float> input_absmax(BlockInput input);
+  Result<std::vector<double>> input_squares(BlockInput input,
+                                            const std::optional<kernels::ActivationGrid>& grid);
+  Status read_input(const calib::SequenceBatch& batch, BlockInput input,
+                    const std::optional<kernels::ActivationGrid>& grid, std::vector<float>& x);
+  Result<std::vector<float>> target_weights(BlockLinear linear, const TensorPlan& plan,
+                                            const algo::InputMoments& moments,
+                                            const algo::InputFactor* factor,
+                                            std::span<const float> output_moment);
+  Status round_linear(std::span<const float> weights, BlockLinear linear, const TensorPlan& plan,
+                      const algo::InputMoments& moments, const algo::InputFactor* factor,
+                      std::span<const float> importance, std::optional<float> input_scale);
+  Status put_in_place(BlockLinear linear, const TensorPlan& plan, const RoundedModule& module);
+};
+
+Result<BlockRounder> BlockRounder::begin(const RoundingJob& job, std::size_t first_layer) {
+  FPTQ_CHECK(!job.sequences.empty(), "calibration has sequences");
+  std::vector<std::size_t> lengths;
+  std::vector<std::int32_t> ids;
+  for (const std::vector<std::int32_t>& sequence : job.sequences) {
+    lengths.push_back(sequence.size());
+    ids.insert(ids.end(), sequence.begin(), sequence.end());
+  }
+  const CalibratedRounding& how = job.recipe->calibrated;
+  const bool corrects = job.recipe->rounding == algo::Rounding::kGptq &&
+                        (how.correction != 0 || how.residual_correction != 0);
+  const auto stream = [&](const char* name) -> Result<calib::ResidualStream> {
+    if (first_layer > 0) {
+      return calib::ResidualStream::resume(job.directory, name, *job.config, ids.size(),
+                                           first_layer);
+    }
+    FPTQ_TRY(const ops::Embedding embedding,
+             model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool}));
+    return calib::ResidualStream::create(job.directory, name, *job.config, embedding, ids);
+  };
+  FPTQ_TRY(calib::ResidualStream quantized, stream("quantized"));
+  std::optional<calib::ResidualStream> original;
+  if (corrects) {
+    FPTQ_TRY(original, stream("original"));
+  }
+  return BlockRounder(
+      std::make_unique<Impl>(Impl{.job = job,
+                                  .batches = calib::sequence_batches(lengths, kBatchRows),
+                                  .quantized = std::move(quantized),
+                                  .original = std::move(original)}));
+}
+
+BlockRounder::BlockRounder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+BlockRounder::BlockRounder(BlockRounder&&) noexcept = default;
+BlockRounder::~BlockRounder() = default;
+
+std::size_t BlockRounder::layer() const {
+  return impl_->quantized.layer();
+}
+
+// Four visits of inputs, three steps of the streams, and the linears.
+std::uint64_t BlockRounder::pieces_per_block() const {
+  return 7 * impl_->batches.size() + model::kBlockLinears.size();
+}
+
+Result<RoundedBlock> BlockRounder::round_next(const PieceFn& after_piece) {
+  Impl& rounder = *impl_;
+  rounder.after_piece = &after_piece;
+  rounder.pieces_done = 0;
+  rounder.result = RoundedBlock{};
+  rounder.result.report = Json::object();
+  FPTQ_TRY_VOID(rounder.round_block());
+  return std::move(rounder.result);
+}
+
+void BlockRounder::keep() {
+  impl_->quantized.forget_entry();
+  if (impl_->original) impl_->original->forget_entry();
+}
+
+void BlockRounder::remove() {
+  impl_->quantized.remove();
+  if (impl_->original) impl_->original->remove();
+}
+
+Status BlockRounder::Impl::round_block() {
+  const std::size_t layer = quantized.layer();
+  const auto load = [&] {
+    return DecoderBlock::load(*job.checkpoint, *job.config, layer, {.pool = job.pool});
+  };
+  FPTQ_TRY(quantized_block, load());
+  if (original) {
+    FPTQ_TRY(original_block, load());
+  }
+  FPTQ_TRY_VOID(round_readers(BlockInput::kAttention));
+  FPTQ_TRY_VOID(advance(&calib::ResidualStream::compute_attention));
+  FPTQ_TRY_VOID(round_readers(BlockInput::kOutput));
+  FPTQ_TRY_VOID(advance(&calib::ResidualStream::add_attention));
+  quantized.attention_is_added();
+  if (original) original->attention_is_added();
+  FPTQ_TRY_VOID(round_readers(BlockInput::kMlp));
+  FPTQ_TRY_VOID(round_readers(BlockInput::kDown));
+  FPTQ_TRY_VOID(advance(&calib::ResidualStream::add_mlp));
+  quantized_block.reset();
+  original_block.reset();
+  FPTQ_TRY_VOID(quantized.finish_block());
+  if (original) FPTQ_TRY_VOID(original->finish_block());
+  for (const BlockLinear linear : model::kBlockLinears) {
+    job.checkpoint->release(model::block_module_name(layer, linear) + ".weight");
+  }
+  return {};
+}
+
+Status BlockRounder::Impl::read_input(const calib::SequenceBatch& batch, BlockInput input,
+                                      const std::optional<kernels::ActivationGrid>& grid,
+                                      std::vector<float>& x) {
+  const std::size_t width = model::block_input_width(*job.config, input);
+  x.resize(batch.rows * width);
+  FPTQ_TRY_VOID(quantized.input(*quantized_block, batch, input, x.data()));
+  if (grid) ops::fake_quantize(x.data(), batch.rows, width, *grid, best_isa(), *job.pool, x.data());
+  return {};
+}
+
+Result<float> BlockRounder::Impl::input_absmax(BlockInput input) {
+  float absmax = 0;
+  std::vector<float> x;
+  for (const calib::SequenceBatch& batch : batches) {
+    FPTQ_TRY_VOID(read_input(batch, input, std::nullopt, x));
+    for (const float value : x) absmax = std::max(absmax, std::abs(value));
+  }
+  return absmax;
+}
+
+Result<std::vector<double>> BlockRounder::Impl::input_squares(
+    BlockInput input, const std::optional<kernels::ActivationGrid>& grid) {
+  algo::ChannelStatistics statistics(model::block_input_width(*job.config, input));
+  std::vector<float> x;
+  const auto add = [&](const calib::SequenceBatch& batch) -> Status {
+    FPTQ_TRY_VOID(read_input(batch, input, grid, x));
+    return statistics.add(x.data(), batch.rows, *job.pool);
+  };
+  FPTQ_TRY_VOID(for_each_batch(add));
+  const auto squares = statistics.sum_squares();
+  return std::vector<double>(squares.begin(), squares.end());
+}
+
+// Rounds the linears that read `input`, once everything before them is quantized.
+Status BlockRounder::Impl::round_readers(BlockInput input) {
+  const std::size_t layer = quantized.layer();
+  std::vector<std::pair<BlockLinear, const TensorPlan*>> linears;
+  for (const BlockLinear linear : model::readers_of(input)) {
+    const TensorPlan* plan = plan_of(model::block_module_name(layer, linear));
+    FPTQ_CHECK(plan != nullptr, "every linear has been planned");
+    if (plan->quantized) linears.emplace_back(linear, plan);
+  }
+  if (linears.empty()) {
+    pieces_done += batches.size() + model::readers_of(input).size();
+    return {};
+  }
+  // The grid that the inputs lie on when these linears run. Where they differ, statistics are those
+  // of the first that quantizes its inputs.
+  std::optional<kernels::ActivationGrid> grid;
+  std::optional<float> input_scale;
+  for (const auto& [linear, plan] : linears) {
+    const auto& activations = plan->scheme.activations;
+    if (!activations || grid) continue;
+    grid = kernels::ActivationGrid{.symmetric = activations->symmetric,
+                                   .dynamic = activations->dynamic};
+    if (activations->dynamic) continue;
+    FPTQ_TRY(const float absmax, input_absmax(input));
+    input_scale = grid->static_scale = static_scale(absmax);
+  }
+
+  const std::size_t width = model::block_input_width(*job.config, input);
+  algo::InputMoments moments;
+  std::optional<algo::InputFactor> factor;
+  std::vector<float> output_moment;
+  std::vector<float> importance;
+  const CalibratedRounding& how = job.recipe->calibrated;
+  if (uses_gptq()) {
+    const bool corrects = original && how.correction != 0;
+    const bool corrects_residual =
+        original && feeds_residual(input) && how.residual_correction != 0 && how.correction != 0;
+    algo::MomentAccumulator sums(width, corrects, best_isa());
+    std::optional<algo::OutputMomentAccumulator> residual_sum;
+    const std::size_t hidden = job.config->hidden_size;
+    if (corrects_residual) residual_sum.emplace(hidden, width, best_isa());
+    std::vector<float> xq;
+    std::vector<float> xf;
+    std::vector<float> hq;
+    std::vector<float> hf;
+    const auto add = [&](const calib::SequenceBatch& batch) -> Status {
+      FPTQ_TRY_VOID(read_input(batch, input, grid, xq));
+      if (corrects) {
+        xf.resize(xq.size());
+        FPTQ_TRY_VOID(original->input(*original_block, batch, input, xf.data()));
+      }
+      sums.add(xq.data(), corrects ? xf.data() : nullptr, batch.rows, *job.pool);
+      if (!residual_sum) return {};
+      hq.resize(batch.rows * hidden);
+      hf.resize(batch.rows * hidden);
+      FPTQ_TRY_VOID(quantized.residual(batch, hq.data()));
+      FPTQ_TRY_VOID(original->residual(batch, hf.data()));
+      for (std::size_t i = 0; i < hf.size(); ++i) hf[i] -= hq[i];
+      residual_sum->add_output_moment(hf.data(), xq.data(), batch.rows, *job.pool);
+      return {};
+    };
+    FPTQ_TRY_VOID(for_each_batch(add));
+    moments = sums.finish(*job.pool);
+    if (residual_sum) output_moment = residual_sum->finish(*job.pool);
+    auto made = algo::InputFactor::make(
+        moments, {.damping = how.damping, .act_order = how.act_order}, *job.pool);
+    if (!made) {
+      return with_context(made.error(),
+                          "inputs of " + model::block_module_name(layer, linears[0].first));
+    }
+    factor = *std::move(made);
+    Json report = {{"damping", factor->damping().relative},
+                   {"tokens", moments.tokens},
+                   {"dead_columns", factor->dead_columns().size()}};
+    result.report["inputs of " + model::block_module_name(layer, linears[0].first)] =
+        std::move(report);
+  } else if (job.recipe->rounding == algo::Rounding::kSearch) {
+    FPTQ_TRY(const std::vector<double> squares, input_squares(input, grid));
+    importance.assign(squares.begin(), squares.end());
+  } else {
+    pieces_done += batches.size();
+  }
+  std::vector<std::vector<float>> targets;
+  for (const auto& [linear, plan] : linears) {
+    FPTQ_TRY(std::vector<float> target,
+             target_weights(linear, *plan, moments, factor ? &*factor : nullptr, output_moment));
+    targets.push_back(std::move(target));
+  }
+  if (factor) {
+    for (std::size_t i = 0; i < width; ++i)
+      moments.gram[i * width + i] += static_cast<float>(factor->damping().lambda);
+  }
+  std::size_t index = 0;
+  for (const auto& [linear, plan] : linears) {
+    FPTQ_TRY_VOID(round_linear(targets[index++], linear, *plan, moments,
+                               factor ? &*factor : nullptr, importance,
+                               plan->scheme.activations ? input_scale : std::nullopt));
+    FPTQ_TRY_VOID(piece());
+  }
+  return {};
+}
+
+// The weights that rounding aims at: the source's, corrected for inputs that have changed.
+Result<std::vector<float>> BlockRounder::Impl::target_weights(
+    BlockLinear linear, const TensorPlan& plan, const algo::InputMoments& moments,
+    const algo::InputFactor* factor, std::span<const float> output_moment) {
+  std::vector<float> weights;
+  {
+    FPTQ_TRY(const Tensor source, job.checkpoint->read(plan.source));
+    weights = source.to_f32();
+  }
+  if (!all_finite(weights)) return not_finite(plan, weights, 0);
+  const CalibratedRounding& how = job.recipe->calibrated;
+  if (factor == nullptr || !original || how.correction == 0) return weights;
+  auto corrected = algo::corrected_weights(
+      weights, moments, *factor, output_moment,
+      {.alpha = how.correction, .beta = how.residual_correction}, *job.pool);
+  if (!corrected) {
+    return with_context(corrected.error(), model::block_module_name(quantized.layer(), linear));
+  }
+  return corrected;
+}
+
+Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLinear linear,
+                                        const TensorPlan& plan, const algo::InputMoments& moments,
+                                        const algo::InputFactor* factor,
+                                        std::span<const float> importance,
+                                        std::optional<float> input_scale) {
+  const std::string module = model::block_module_name(quantized.layer(), linear);
+  const std::size_t rows = plan.shape[0];
+  const std::size_t cols = plan.shape[1];
+  RoundedModule rounded{
+      algo::make_quantized_matrix(rows, cols, *plan.scheme.weights, plan.quantized->scales.dtype),
+      {},
+      input_scale};
+  Json report = Json::object();
+  if (factor != nullptr) {
+    const CalibratedRounding& how = job.recipe->calibrated;
+    auto outcome = algo::round_gptq(weights, moments, *factor,
+                                    {.grids = how.grids,
+                                     .alternations = static_cast<int>(how.alternations),
+                                     .refit = how.refit,
+                                     .descent_passes = static_cast<int>(how.descent_passes),
+                                     .measure_nearest = false},
+                                    *job.pool, rounded.matrix);
+    if (!outcome) return with_context(outcome.error(), module);
+    rounded.error = outcome->error;
+    report["loss"] = outcome->loss;
+    report["first_loss"] = outcome->first_loss;
+  } else if (job.recipe->rounding == algo::Rounding::kSearch) {
+    rounded.error = algo::round_rows_by_search(weights, importance, *job.pool, rounded.matrix);
+  } else {
+    std::vector<algo::RoundingError> errors(rows);
+    job.pool->parallel_for(rows, 8, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t row = begin; row < end; ++row) {
+        errors[row] =
+            algo::round_row_to_nearest(weights.subspan(row * cols, cols), row, rounded.matrix);
+      }
+    });
+    for (const algo::RoundingError& error : errors) rounded.error.add(error);
+  }
+  if (input_scale) report["input_absmax"] = static_cast<double>(*input_scale) * 127.0;
+  result.report[module] = std::move(report);
+  FPTQ_TRY_VOID(put_in_place(linear, plan, rounded));
+  result.modules.emplace(module, std::move(rounded));
+  return {};
+}
+
+// The rounded linear runs in the block from now on.
+Status BlockRounder::Impl::put_in_place(BlockLinear linear, const TensorPlan& plan,
+                                        const RoundedModule& module) {
+  FPTQ_TRY(PackedMatrix packed, PackedMatrix::pack(module.matrix, *job.pool));
+  const std::string name = model::block_module_name(quantized.layer(), linear);
+  std::optional<Tensor> bias;
+  if (job.checkpoint->find(name + ".bias") != nullptr) {
+    FPTQ_TRY(bias, job.checkpoint->read(name + ".bias"));
+  }
+  std::optional<Grid> grid;
+  if (module.input_scale) grid = Grid{*module.input_scale, 0};
+  auto made =
+      ops::Linear::quantized(std::move(packed), plan.scheme.activations, grid, bias, best_isa());
+  if (!made) return with_context(made.error(), name);
+  quantized_block->set_linear(linear, *std::move(made));
+  return {};
+}
+
+std::uint64_t BlockRounder::working_bytes(const Recipe& recipe, const model::LlamaConfig& config,
+                                          std::size_t longest_sequence, std::size_t threads) {
+  const std::uint64_t rows = std::max(kBatchRows, longest_sequence);
+  const std::uint64_t hidden = config.hidden_size;
+  const std::uint64_t ffn = config.intermediate_size;
+  const std::uint64_t q_width = config.q_width();
+  const bool gptq = recipe.rounding == algo::Rounding::kGptq;
+  // Both streams' batches with their workspaces, in floats; codes of activations.
+  std::uint64_t floats = rows * (8 * hidden + 8 * ffn + 6 * q_width + 4 * config.kv_width());
+  std::uint64_t most = 0;
+  for (const BlockInput input : model::kBlockInputs) {
+    const std::uint64_t width = model::block_input_width(config, input);
+    for (const BlockLinear linear : model::readers_of(input)) {
+      const std::uint64_t outputs = model::block_linear_shape(config, linear)[0];
+      // Weights, corrected weights and their errors; codes and their float copies for the refit.
+      std::uint64_t need = 3 * outputs * width;
+      if (gptq) {
+        // H and C, the factor in double and in float, a chunk of tokens; R.
+        need = std::max(need + 3 * width * width, 5 * width * width) + outputs * width +
+               3 * std::uint64_t{algo::kMomentChunk} * width;
+      }
+      most = std::max(most, need);
+    }
+  }
+  // The rounded linears of the block, codes and packed; scratch of the threads.
+  std::uint64_t rounded = 0;
+  for (const BlockLinear linear : model::kBlockLinears) {
+    const Shape shape = model::block_linear_shape(config, linear);
+    rounded += shape[0] * shape[1] * 2;
+  }
+  return (floats + most) * sizeof(float) + rounded + threads * (std::uint64_t{4} << 20);
+}
+
+std::uint64_t BlockRounder::disk_bytes(const Recipe& recipe, const model::LlamaConfig& config,
+                                       std::uint64_t tokens) {
+  const std::uint64_t streams = recipe.rounding == algo::Rounding::kGptq ? 2 : 1;
+  std::uint64_t codes = 0;
+  for (const BlockLinear linear : model::kBlockLinears) {
+    const Shape shape = model::block_linear_shape(config, linear);
+    codes += shape[0] * shape[1] + shape[0] * shape[1] / 4;
+  }
+  return streams * calib::ResidualStream::disk_bytes(config, tokens) + codes * config.num_layers;
+}
+
+}  // namespace fptq::quantize
