@@ -75,8 +75,6 @@ Result<CalibrationRun> CalibrationRun::open(const Recipe& recipe, const Plan& pl
            model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
   CalibrationRun run(recipe, plan, checkpoint, std::move(config), directory / kFolder, pool);
   std::error_code failure;
-  fs::create_directories(run.directory_, failure);
-  if (failure) return system_error(run.directory_, "create the directory", failure.value());
   const fs::path progress_file = run.directory_ / kProgressFile;
   if (resume && fs::exists(progress_file, failure)) {
     FPTQ_TRY(const std::string text, read_text_file(progress_file, std::uint64_t{1} << 24));
@@ -93,6 +91,10 @@ Result<CalibrationRun> CalibrationRun::open(const Recipe& recipe, const Plan& pl
     run.finished_ = std::min(finished_blocks(directory).value_or(0), run.config_.num_layers);
     return run;
   }
+  // Blocks of another run must not be taken for this one's.
+  fs::remove_all(run.directory_, failure);
+  fs::create_directories(run.directory_, failure);
+  if (failure) return system_error(run.directory_, "create the directory", failure.value());
   FPTQ_TRY_VOID(run.load_sequences(progress));
   FPTQ_TRY_VOID(run.save_sequences());
   return run;
@@ -153,8 +155,16 @@ Status CalibrationRun::load_sequences(const ProgressFn& progress) {
                   {"sha256", made->sha256},
                   {"sequences", made->sequences.size()},
                   {"tokens", made->tokens()}};
-  sequences_ = std::move(made->sequences);
   warnings_ = std::move(made->warnings);
+  const std::size_t widest =
+      std::max({config_.hidden_size, config_.q_width(), config_.intermediate_size});
+  if (recipe_->calibrates_rounding() && made->tokens() < widest) {
+    warnings_.push_back("calibration: " + std::to_string(made->tokens()) +
+                        " tokens, fewer than the " + std::to_string(widest) +
+                        " inputs of the widest linear, whose Gram matrix they leave singular: "
+                        "rounding follows their noise. Use more or longer samples");
+  }
+  sequences_ = std::move(made->sequences);
   return {};
 }
 
@@ -257,10 +267,36 @@ Json CalibrationRun::manifest() const {
   return json;
 }
 
-void CalibrationRun::remove() {
-  open_block_.reset();
+namespace {
+
+// Where a run's files wait while the output takes its name: beside it.
+fs::path parking_place(const fs::path& output) {
+  fs::path place = output.has_filename() ? output : output.parent_path();
+  place += ".calibration";
+  return place;
+}
+
+}  // namespace
+
+Status CalibrationRun::park(const fs::path& directory, const fs::path& output) {
+  std::error_code failure;
+  if (!fs::exists(directory / kFolder, failure)) return {};
+  fs::remove_all(parking_place(output), failure);
+  fs::rename(directory / kFolder, parking_place(output), failure);
+  if (failure) return system_error(parking_place(output), "rename a directory to", failure.value());
+  return {};
+}
+
+void CalibrationRun::unpark(const fs::path& directory, const fs::path& output) {
+  std::error_code failure;
+  if (!fs::exists(directory, failure) || fs::exists(directory / kFolder, failure)) return;
+  if (!fs::exists(parking_place(output), failure)) return;
+  fs::rename(parking_place(output), directory / kFolder, failure);
+}
+
+void CalibrationRun::discard_parked(const fs::path& output) {
   std::error_code ignored;
-  fs::remove_all(directory_, ignored);
+  fs::remove_all(parking_place(output), ignored);
 }
 
 }  // namespace fptq::quantize

@@ -22,7 +22,7 @@
 
 namespace fptq::quantize {
 
-// Everything that a calibration run leaves in the directory that is being filled, until remove():
+// Everything that a calibration run leaves in the directory that is being filled:
 //   ids.i32, progress.json    the sequences, and what they and the rounding depend on
 //   quantized.N.f32, ...      residual streams before block N
 //   block-00000, ...          rounded blocks
@@ -54,8 +54,14 @@ class CalibrationRun {
   [[nodiscard]] Json manifest() const;
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
-  // Removes what the run left.
-  void remove();
+  // Whoever is stopped while a directory is being emptied leaves a part of it. So when the output in
+  // `directory` is complete, what the run left is moved out of it, to a place beside `output`
+  // (park); the directory takes its final name; then the place is emptied (discard_parked). A
+  // resumed run that finds the directory without its final name moves it back (unpark).
+  [[nodiscard]] static Status park(const std::filesystem::path& directory,
+                                   const std::filesystem::path& output);
+  static void unpark(const std::filesystem::path& directory, const std::filesystem::path& output);
+  static void discard_parked(const std::filesystem::path& output);
 
  private:
   CalibrationRun(const Recipe& recipe, const Plan& plan, const io::Checkpoint& checkpoint,

@@ -95,7 +95,6 @@ class Run {
       files_[name] = sha256_hex(file.bytes());
     }
     FPTQ_TRY_VOID(write_text_file(directory / "fptq_manifest.json", manifest().dump(2) + "\n"));
-    if (calibration_) calibration_->remove();
     return {};
   }
 
@@ -275,13 +274,17 @@ Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe, const io::Check
       check_memory(std::max(plan.working_bytes, needs.memory_bytes), options.ram_limit_bytes));
   FPTQ_TRY(OutputDirectory directory,
            OutputDirectory::create(options.output, options.overwrite, options.resume));
+  if (options.resume) CalibrationRun::unpark(directory.path(), options.output);
+  CalibrationRun::discard_parked(options.output);
   Run run(recipe, checkpoint, options, plan);
   const auto blocks = CalibrationRun::finished_blocks(directory.path());
   Status status = check_disk_space(
       directory.path(), plan.output_bytes + kSideBytes + (blocks ? 0 : needs.disk_bytes));
   if (status) status = run.write(directory.path());
-  if (status) status = directory.commit();
+  if (status) status = CalibrationRun::park(directory.path(), options.output);
   if (!status) return abandon(directory, status.error());
+  FPTQ_TRY_VOID(directory.commit());
+  CalibrationRun::discard_parked(options.output);
   return run.report();
 }
 
