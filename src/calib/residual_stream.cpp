@@ -72,6 +72,10 @@ Status ResidualStream::input(model::DecoderBlock& block, const SequenceBatch& ba
     FPTQ_CHECK(attended_.has_value(), "attention was computed");
     return read_rows(*attended_, batch.first_row, batch.rows, attended_width_, x);
   }
+  if (which == model::BlockInput::kDown) {
+    FPTQ_CHECK(hidden_.has_value(), "the hidden layer was computed");
+    return read_rows(*hidden_, batch.first_row, batch.rows, hidden_width_, x);
+  }
   std::vector<float> h(batch.rows * width_);
   FPTQ_TRY_VOID(residual(batch, h.data()));
   if (which == model::BlockInput::kAttention) {
@@ -80,13 +84,7 @@ Status ResidualStream::input(model::DecoderBlock& block, const SequenceBatch& ba
     return {};
   }
   FPTQ_CHECK(current_ == Current::kNext, "attention was added");
-  if (which == model::BlockInput::kMlp) {
-    block.mlp_input(h.data(), batch.rows, x);
-    return {};
-  }
-  std::vector<float> normed(h.size());
-  block.mlp_input(h.data(), batch.rows, normed.data());
-  block.mlp_hidden(normed.data(), batch.rows, x);
+  block.mlp_input(h.data(), batch.rows, x);
   return {};
 }
 
@@ -97,7 +95,7 @@ Status ResidualStream::residual(const SequenceBatch& batch, float* h) const {
 
 Status ResidualStream::compute_attention(model::DecoderBlock& block, const SequenceBatch& batch) {
   if (!attended_) {
-    FPTQ_TRY(attended_, ScratchFile::create(attended_file()));
+    FPTQ_TRY(attended_, ScratchFile::create(scratch_file("attended")));
   }
   std::vector<float> x(batch.rows * width_);
   std::vector<float> attended(batch.rows * attended_width_);
@@ -116,9 +114,19 @@ Status ResidualStream::add_attention(model::DecoderBlock& block, const SequenceB
   return write_rows(*next_, batch.first_row, batch.rows, width_, h.data());
 }
 
+Status ResidualStream::compute_hidden(model::DecoderBlock& block, const SequenceBatch& batch) {
+  if (!hidden_) {
+    FPTQ_TRY(hidden_, ScratchFile::create(scratch_file("hidden")));
+  }
+  std::vector<float> x(batch.rows * width_);
+  std::vector<float> hidden(batch.rows * hidden_width_);
+  FPTQ_TRY_VOID(input(block, batch, model::BlockInput::kMlp, x.data()));
+  block.mlp_hidden(x.data(), batch.rows, hidden.data());
+  return write_rows(*hidden_, batch.first_row, batch.rows, hidden_width_, hidden.data());
+}
+
 Status ResidualStream::add_mlp(model::DecoderBlock& block, const SequenceBatch& batch) {
-  const auto hidden_width = block.linear(model::BlockLinear::kDown).in_features();
-  std::vector<float> hidden(batch.rows * hidden_width);
+  std::vector<float> hidden(batch.rows * hidden_width_);
   std::vector<float> h(batch.rows * width_);
   FPTQ_TRY_VOID(input(block, batch, model::BlockInput::kDown, hidden.data()));
   FPTQ_TRY_VOID(residual(batch, h.data()));
@@ -131,6 +139,7 @@ Status ResidualStream::finish_block() {
   FPTQ_TRY_VOID(next_->sync());
   entry_ = std::exchange(next_, std::nullopt);
   attended_.reset();
+  hidden_.reset();
   ++layer_;
   current_ = Current::kEntry;
   return {};
@@ -147,21 +156,23 @@ void ResidualStream::remove() {
   entry_.reset();
   next_.reset();
   attended_.reset();
+  hidden_.reset();
   fs::remove(file_of(layer_), ignored);
   fs::remove(file_of(layer_ + 1), ignored);
-  fs::remove(attended_file(), ignored);
+  for (const char* what : {"attended", "hidden"}) fs::remove(scratch_file(what), ignored);
 }
 
 std::uint64_t ResidualStream::disk_bytes(const model::LlamaConfig& config, std::size_t rows) {
-  return (2 * std::uint64_t{config.hidden_size} + config.q_width()) * rows * sizeof(float);
+  return (2 * std::uint64_t{config.hidden_size} + config.q_width() + config.intermediate_size) *
+         rows * sizeof(float);
 }
 
 fs::path ResidualStream::file_of(std::size_t layer) const {
   return directory_ / (name_ + "." + std::to_string(layer) + ".f32");
 }
 
-fs::path ResidualStream::attended_file() const {
-  return directory_ / (name_ + ".attended.f32");
+fs::path ResidualStream::scratch_file(const char* what) const {
+  return directory_ / (name_ + "." + what + ".f32");
 }
 
 Status ResidualStream::open_next() {

@@ -34,9 +34,10 @@ struct SequenceBatch {
 //
 //   rows  R, of all sequences    D, H, Dh, F as in LlamaConfig
 //
-// Within a block, in this order: input(kAttention), compute_attention(), input(kOutput),
-// add_attention(), input(kMlp), input(kDown), add_mlp(), finish_block(). Inputs may be asked for
-// as often as wanted until the next step; they depend on the block that is handed over.
+// Within a block, in this order, each for all batches: input(kAttention), compute_attention(),
+// input(kOutput), add_attention(), input(kMlp), compute_hidden(), input(kDown), add_mlp(),
+// finish_block(). Inputs may be asked for as often as wanted until the next step; they depend on
+// the block that is handed over.
 // Thread safety: none.
 class ResidualStream {
  public:
@@ -67,6 +68,7 @@ class ResidualStream {
 
   [[nodiscard]] Status compute_attention(model::DecoderBlock& block, const SequenceBatch& batch);
   [[nodiscard]] Status add_attention(model::DecoderBlock& block, const SequenceBatch& batch);
+  [[nodiscard]] Status compute_hidden(model::DecoderBlock& block, const SequenceBatch& batch);
   [[nodiscard]] Status add_mlp(model::DecoderBlock& block, const SequenceBatch& batch);
   // After add_attention() of every batch, and after add_mlp() of every batch.
   void attention_is_added() { current_ = Current::kNext; }
@@ -90,22 +92,25 @@ class ResidualStream {
         name_(std::move(name)),
         width_(config.hidden_size),
         attended_width_(config.q_width()),
+        hidden_width_(config.intermediate_size),
         rows_(rows) {}
 
   [[nodiscard]] std::filesystem::path file_of(std::size_t layer) const;
-  [[nodiscard]] std::filesystem::path attended_file() const;
+  [[nodiscard]] std::filesystem::path scratch_file(const char* what) const;
   [[nodiscard]] Status open_next();
 
   std::filesystem::path directory_;
   std::string name_;
   std::size_t width_;           // D
   std::size_t attended_width_;  // H * Dh
+  std::size_t hidden_width_;    // F
   std::size_t rows_;
   std::size_t layer_ = 0;
   Current current_ = Current::kEntry;
   std::optional<ScratchFile> entry_;  // [R, D] what enters the block
   std::optional<ScratchFile> next_;   // [R, D] the stream behind attention, then behind the block
   std::optional<ScratchFile> attended_;  // [R, H * Dh]
+  std::optional<ScratchFile> hidden_;    // [R, F]
 };
 
 }  // namespace fptq::calib

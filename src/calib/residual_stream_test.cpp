@@ -91,6 +91,7 @@ class ResidualStreamTest : public testing::TemporaryDirectoryTest {
   void run_rest(ResidualStream& stream, DecoderBlock& block) const {
     for (const SequenceBatch& batch : batches_) ASSERT_TRUE(stream.add_attention(block, batch));
     stream.attention_is_added();
+    for (const SequenceBatch& batch : batches_) ASSERT_TRUE(stream.compute_hidden(block, batch));
     for (const SequenceBatch& batch : batches_) ASSERT_TRUE(stream.add_mlp(block, batch));
     ASSERT_TRUE(stream.finish_block());
   }
@@ -131,6 +132,7 @@ TEST_F(ResidualStreamTest, CarriesTheForwardPassFromBlockToBlock) {
     for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.add_attention(now, batch));
     carried.attention_is_added();
     EXPECT_EQ(inputs(carried, now, BlockInput::kMlp), seen_.at(name + ".mlp_norm"));
+    for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.compute_hidden(now, batch));
     EXPECT_EQ(inputs(carried, now, BlockInput::kDown), seen_.at(name + ".down_proj.in"));
     EXPECT_EQ(inputs(carried, now, BlockInput::kMlp), seen_.at(name + ".mlp_norm")) << "again";
     for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.add_mlp(now, batch));

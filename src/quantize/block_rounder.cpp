@@ -142,9 +142,9 @@ std::size_t BlockRounder::layer() const {
   return impl_->quantized.layer();
 }
 
-// Four visits of inputs, three steps of the streams, and the linears.
+// Four visits of inputs, four steps of the streams, and the linears.
 std::uint64_t BlockRounder::pieces_per_block() const {
-  return 7 * impl_->batches.size() + model::kBlockLinears.size();
+  return 8 * impl_->batches.size() + model::kBlockLinears.size();
 }
 
 Result<RoundedBlock> BlockRounder::round_next(const PieceFn& after_piece) {
@@ -183,6 +183,7 @@ Status BlockRounder::Impl::round_block() {
   quantized.attention_is_added();
   if (original) original->attention_is_added();
   FPTQ_TRY_VOID(round_readers(BlockInput::kMlp));
+  FPTQ_TRY_VOID(advance(&calib::ResidualStream::compute_hidden));
   FPTQ_TRY_VOID(round_readers(BlockInput::kDown));
   FPTQ_TRY_VOID(advance(&calib::ResidualStream::add_mlp));
   quantized_block.reset();
