@@ -185,7 +185,6 @@ class Panel {
       : products_(products),
         matrix_(matrix),
         gram_{moments.gram.data(), matrix.cols},
-        first_row_(first_row),
         rows_(rows),
         stride_(matrix.cols + 16),
         difference_(rows * stride_),
@@ -280,7 +279,6 @@ class Panel {
   const MatrixProducts& products_;
   const QuantizedMatrix& matrix_;
   MatrixView<const float> gram_;
-  std::size_t first_row_;
   std::size_t rows_;
   std::size_t stride_;
   std::vector<float> difference_;   // [rows, K] d
