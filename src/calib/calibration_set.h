@@ -21,6 +21,9 @@ struct CalibrationOptions {
   std::size_t sequences = 128;            // >= 1
   std::size_t tokens_per_sequence = 512;  // >= 2, BOS included; more than the context is clamped
   std::uint64_t seed = 0;
+  // Of sequences that the model draws: sequence i goes on from beginnings[i % size], tokens as in a
+  // sequence, BOS included. Empty: from BOS. Each shorter than a sequence.
+  std::vector<std::vector<std::int32_t>> beginnings = {};
 };
 
 // What a calibration file holds.

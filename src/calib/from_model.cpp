@@ -68,7 +68,8 @@ Result<std::int32_t> first_token(const text::Tokenizer& tokenizer,
 class SelfSampler {
  public:
   SelfSampler(model::LlamaModel& model, const text::Tokenizer& tokenizer,
-              const text::SpecialTokens& special, std::size_t length, std::uint64_t seed)
+              const text::SpecialTokens& special, std::size_t length,
+              const CalibrationOptions& options)
       : vocabulary_(model.config().vocab_size),
         tokenizer_(&tokenizer),
         special_(&special),
@@ -76,7 +77,8 @@ class SelfSampler {
         // What the model starts from is not in the sequence where the tokenizer adds no BOS.
         left_out_(bos_ ? 0 : 1),
         target_(length + left_out_),
-        seed_(seed) {}
+        seed_(options.seed),
+        beginnings_(&options.beginnings) {}
 
   // [sequences][length]
   Result<std::vector<std::vector<std::int32_t>>> draw(engine::Batch batch, std::size_t sequences,
@@ -90,7 +92,7 @@ class SelfSampler {
         Draft draft{next, {}, 0, 0};
         FPTQ_TRY(const std::int32_t first,
                  first_token(*tokenizer_, *special_, vocabulary_, mix(seed_, next, 0)));
-        draft.ids.push_back(first);
+        begin(first, draft);
         FPTQ_TRY_VOID(add(batch, std::move(draft)));
         ++next;
       }
@@ -126,6 +128,16 @@ class SelfSampler {
     std::size_t steps;              // of the request under way
   };
 
+  // What a new draft goes on from. A beginning has its own BOS.
+  void begin(std::int32_t first, Draft& draft) const {
+    if (beginnings_->empty() || left_out_ > 0) draft.ids.push_back(first);
+    if (beginnings_->empty()) return;
+    const std::vector<std::int32_t>& ids = (*beginnings_)[draft.index % beginnings_->size()];
+    FPTQ_CHECK(!ids.empty() && draft.ids.size() + ids.size() < target_,
+               "a beginning is shorter than a sequence");
+    draft.ids.insert(draft.ids.end(), ids.begin(), ids.end());
+  }
+
   Status add(engine::Batch& batch, Draft draft) {
     engine::GenerationRequest request;
     request.prompt = draft.ids;
@@ -160,6 +172,7 @@ class SelfSampler {
   std::size_t left_out_;
   std::size_t target_;
   std::uint64_t seed_;
+  const std::vector<std::vector<std::int32_t>>* beginnings_;
   std::map<std::uint64_t, Draft> drafts_;  // by request
   std::uint64_t completed_ = 0;            // tokens of complete sequences
 };
@@ -196,7 +209,7 @@ Result<CalibrationSet> calibration_from_model(model::LlamaModel& model,
   batch_options.capacity = length;
   batch_options.sequences = sequences_together(model.config(), length, options.sequences);
   FPTQ_TRY(engine::Batch batch, engine::Batch::create(model, tokenizer, batch_options));
-  SelfSampler sampler(model, tokenizer, special, length, options.seed);
+  SelfSampler sampler(model, tokenizer, special, length, options);
   FPTQ_TRY(set.sequences, sampler.draw(std::move(batch), options.sequences, progress));
   set.sha256 = hash_ids(set.sequences);
   return set;

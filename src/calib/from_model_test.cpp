@@ -72,6 +72,25 @@ TEST_F(CalibrationFromModel, BeginsANewTextBehindItsEnd) {
   EXPECT_GT(ends, 10u);
 }
 
+TEST_F(CalibrationFromModel, GoesOnFromBeginnings) {
+  const std::vector<Ids> beginnings = {{testing::kTinyBos, 30, 31}, {testing::kTinyBos, 40}};
+  const CalibrationSet set =
+      draw({.sequences = 5, .tokens_per_sequence = 12, .seed = 1, .beginnings = beginnings});
+  ASSERT_EQ(set.sequences.size(), 5u);
+  for (std::size_t i = 0; i < 5; ++i) {
+    const Ids& expected = beginnings[i % 2];
+    ASSERT_EQ(set.sequences[i].size(), 12u);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), set.sequences[i].begin())) << i;
+  }
+  EXPECT_NE(set.sequences[0], set.sequences[2]);
+  special_.encode_adds_bos = false;
+  const CalibrationSet without =
+      draw({.sequences = 1, .tokens_per_sequence = 12, .seed = 1, .beginnings = {{30, 31}}});
+  EXPECT_EQ(without.sequences[0].size(), 12u);
+  EXPECT_EQ(without.sequences[0][0], 30);
+  EXPECT_EQ(without.sequences[0][1], 31);
+}
+
 TEST_F(CalibrationFromModel, LeavesOutWhatATokenizerDoesNotAdd) {
   special_.encode_adds_bos = false;
   const CalibrationOptions options = {.sequences = 2, .tokens_per_sequence = 128, .seed = 3};

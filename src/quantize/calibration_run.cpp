@@ -51,6 +51,19 @@ std::optional<std::size_t> layer_of(const std::string& module) {
   return layer;
 }
 
+// What the model goes on from when it draws sequences like these: the first tokens of each.
+std::vector<std::vector<std::int32_t>> beginnings_of(
+    std::span<const std::vector<std::int32_t>> sequences, std::size_t length) {
+  constexpr std::size_t kTokens = 5;
+  std::vector<std::vector<std::int32_t>> beginnings;
+  for (const std::vector<std::int32_t>& sequence : sequences) {
+    const std::size_t count = std::min({kTokens, sequence.size(), length - 1});
+    beginnings.emplace_back(sequence.begin(),
+                            sequence.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  return beginnings;
+}
+
 // The checkpoint for a model that does not outlive this call.
 std::shared_ptr<const io::Checkpoint> borrowed(const io::Checkpoint& checkpoint) {
   return {std::shared_ptr<const void>(), &checkpoint};
@@ -125,21 +138,31 @@ Status CalibrationRun::load_sequences(const ProgressFn& progress) {
            text::Tokenizer::from_json(files->tokenizer_json, where));
   FPTQ_TRY(const text::SpecialTokens special,
            text::special_tokens(files->others, checkpoint_->config(), tokenizer, where));
-  const calib::CalibrationOptions options{
+  calib::CalibrationOptions options{
       .sequences = static_cast<std::size_t>(recipe_->calibration.samples),
       .tokens_per_sequence = static_cast<std::size_t>(recipe_->calibration.seqlen),
       .seed = recipe_->seed};
-  const std::string& text = recipe_->calibration.text;
-  auto made = [&]() -> Result<calib::CalibrationSet> {
-    if (text != "self") {
-      const auto [path, format_name] = split_format(text);
-      FPTQ_TRY(const calib::TextFormat format, calib::parse_text_format(format_name));
-      return calib::calibration_from_file(path, format, tokenizer, special, config_.max_positions,
-                                          options);
-    }
+  const auto from_model = [&]() -> Result<calib::CalibrationSet> {
     FPTQ_TRY(model::LlamaModel model,
              model::LlamaModel::load(borrowed(*checkpoint_), {.pool = pool_}));
     return calib::calibration_from_model(model, tokenizer, special, options, progress);
+  };
+  const std::string& text = recipe_->calibration.text;
+  const auto self_samples = static_cast<std::size_t>(recipe_->calibration.self_samples);
+  auto made = [&]() -> Result<calib::CalibrationSet> {
+    if (text == "self") return from_model();
+    const auto [path, format_name] = split_format(text);
+    FPTQ_TRY(const calib::TextFormat format, calib::parse_text_format(format_name));
+    FPTQ_TRY(calib::CalibrationSet set,
+             calib::calibration_from_file(path, format, tokenizer, special, config_.max_positions,
+                                          options));
+    if (self_samples == 0) return set;
+    options.sequences = self_samples;
+    options.beginnings =
+        beginnings_of(set.sequences, std::min(options.tokens_per_sequence, config_.max_positions));
+    FPTQ_TRY(const calib::CalibrationSet drawn, from_model());
+    set.sequences.insert(set.sequences.end(), drawn.sequences.begin(), drawn.sequences.end());
+    return set;
   }();
   if (!made) return made.error();
   for (const std::vector<std::int32_t>& sequence : made->sequences) {
@@ -154,6 +177,7 @@ Status CalibrationRun::load_sequences(const ProgressFn& progress) {
   calibration_ = {{"source", made->source},
                   {"sha256", made->sha256},
                   {"sequences", made->sequences.size()},
+                  {"self_samples", text == "self" ? made->sequences.size() : self_samples},
                   {"tokens", made->tokens()}};
   warnings_ = std::move(made->warnings);
   const std::size_t widest =

@@ -54,8 +54,8 @@ class CalibrationRun {
   [[nodiscard]] Json manifest() const;
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
-  // Whoever is stopped while a directory is being emptied leaves a part of it. So when the output in
-  // `directory` is complete, what the run left is moved out of it, to a place beside `output`
+  // Whoever is stopped while a directory is being emptied leaves a part of it. So when the output
+  // in `directory` is complete, what the run left is moved out of it, to a place beside `output`
   // (park); the directory takes its final name; then the place is emptied (discard_parked). A
   // resumed run that finds the directory without its final name moves it back (unpark).
   [[nodiscard]] static Status park(const std::filesystem::path& directory,

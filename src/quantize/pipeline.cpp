@@ -52,7 +52,8 @@ Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const io::Check
   const auto seqlen = std::min<std::uint64_t>(recipe.calibration.seqlen, config.max_positions);
   return CalibrationNeeds{
       BlockRounder::working_bytes(recipe, config, seqlen, threads),
-      BlockRounder::disk_bytes(recipe, config, recipe.calibration.samples * seqlen)};
+      BlockRounder::disk_bytes(
+          recipe, config, (recipe.calibration.samples + recipe.calibration.self_samples) * seqlen)};
 }
 
 // Whether a stopped run's blocks would be lost without anybody having said so.

@@ -159,6 +159,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
   FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));
   FPTQ_TRY_VOID(set("--samples", "samples", number(overrides.samples)));
   FPTQ_TRY_VOID(set("--seqlen", "seqlen", number(overrides.seqlen)));
+  FPTQ_TRY_VOID(set("--self-samples", "self_samples", number(overrides.self_samples)));
   if (overrides.seed) recipe.seed = *overrides.seed;
   std::vector<LayerOverride> layers;
   for (const std::string& text : overrides.overrides) {

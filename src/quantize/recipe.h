@@ -69,6 +69,9 @@ struct CalibrationSource {
   std::string text = "self";  // the model's own samples, or FILE, FILE:text, FILE:jsonl
   std::uint64_t samples = 128;
   std::uint64_t seqlen = 512;  // tokens of each
+  // Sequences that the model draws beside those of a file, each going on from the first tokens of
+  // one of them: what it says itself is what it has to keep saying.
+  std::uint64_t self_samples = 0;
 
   bool operator==(const CalibrationSource&) const = default;
 };
@@ -114,6 +117,7 @@ struct RecipeOverrides {
   std::optional<std::string> calib;        // self, FILE, FILE:text, FILE:jsonl
   std::optional<std::uint64_t> samples;
   std::optional<std::uint64_t> seqlen;
+  std::optional<std::uint64_t> self_samples;
   std::optional<std::string> scale_dtype;  // auto, f16, bf16, f32
   std::optional<std::uint64_t> seed;
   std::vector<std::string> overrides;  // "REGEX=SCHEME", tried before the recipe's own

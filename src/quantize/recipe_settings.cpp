@@ -116,7 +116,7 @@ std::string single_quoted(std::string_view text) {
   return result + "'";
 }
 
-constexpr std::array<RecipeSetting, 18> kSettings = {{
+constexpr std::array<RecipeSetting, 19> kSettings = {{
     {"rounding",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
@@ -208,6 +208,15 @@ constexpr std::array<RecipeSetting, 18> kSettings = {{
        return parse_whole("seqlen", text, 2, 1'000'000, "2 to 1000000", recipe.calibration.seqlen);
      },
      [](const Recipe& recipe) { return std::to_string(recipe.calibration.seqlen); }, calibrates},
+    {"self_samples",
+     [](std::string_view text, Recipe& recipe) {
+       return parse_whole("self_samples", text, 0, 1'000'000, "0 to 1000000",
+                          recipe.calibration.self_samples);
+     },
+     [](const Recipe& recipe) { return std::to_string(recipe.calibration.self_samples); },
+     [](const Recipe& recipe) {
+       return recipe.needs_calibration() && recipe.calibration.text != "self";
+     }},
     {"scale_dtype",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.scale_dtype, parse_scale_dtype(text));

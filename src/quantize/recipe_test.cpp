@@ -138,7 +138,8 @@ TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
       "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
       "activations, embed, head, overrides, rounding, damping, act_order, grids, "
       "alternations, correction, residual_correction, refit, descent_passes, equalize, "
-      "smoothquant_alpha, activation_policy, calib, samples, seqlen, scale_dtype, seed, name");
+      "smoothquant_alpha, activation_policy, calib, samples, seqlen, self_samples, scale_dtype, "
+      "seed, name");
 }
 
 TEST(ParseRecipe, RejectsWhatIsNotARecipe) {
@@ -192,7 +193,7 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
       "{weights: w4g64, rounding: gptq, damping: 0.02, act_order: false, grids: range, "
       "alternations: 1, correction: 0.5, residual_correction: 0, refit: false, descent_passes: 3, "
       "equalize: smoothquant, smoothquant_alpha: 0.75, activation_policy: '10,20', "
-      "calib: a/b.txt, samples: 7, seqlen: 99}",
+      "calib: a/b.txt, samples: 7, seqlen: 99, self_samples: 3}",
       "r.yaml");
   ASSERT_TRUE(recipe) << recipe.error().message;
   EXPECT_EQ(recipe->calibrated.damping, 0.02);
@@ -201,7 +202,7 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   EXPECT_EQ(recipe->calibrated.descent_passes, 3U);
   EXPECT_EQ(recipe->smoothquant_alpha, 0.75);
   EXPECT_EQ(recipe->activation_policy, (algo::ActivationThresholds{10.0, 20.0}));
-  EXPECT_EQ(recipe->calibration, (CalibrationSource{"a/b.txt", 7, 99}));
+  EXPECT_EQ(recipe->calibration, (CalibrationSource{"a/b.txt", 7, 99, 3}));
   const auto again = parse_recipe(print_recipe(*recipe), "again");
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(*again, *recipe);
