@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Quantizes a small real model two ways and compares the results with it.
+# Quantizes a small real model three ways and compares the results with it.
 #
 # usage: tools/demo.sh [--model stories15m|smollm2]      (through ./dev demo, which builds first)
 #
@@ -32,18 +32,21 @@ main() {
     *) usage "expected stories15m or smollm2, got \"$model\"" ;;
   esac
 
-  local recipe
-  for recipe in rtn int8; do
-    rm -rf "$work/$model-$recipe"
-    show "$fptq" quantize "$base" --recipe "$recipe" -o "$work/$model-$recipe"
+  # fptq draws its calibration text from the model itself.
+  local recipe flags
+  for recipe in fptq rtn int8; do
+    flags=()
+    [[ $recipe == fptq ]] && flags=(--samples 64 --seqlen 256)
+    show "$fptq" quantize "$base" --recipe "$recipe" "${flags[@]}" --overwrite \
+      -o "$work/$model-$recipe"
   done
   echo
   echo "Perplexity and KL divergence on $text: $(wc -w < "$text") words of short stories"
   echo "that were written for this repository; no model was trained on them."
-  show "$fptq" compare "$base" "$work/$model-rtn" "$work/$model-int8" --ppl "$text" --ctx 256 \
+  show "$fptq" compare "$base" "$work/$model-fptq" "$work/$model-rtn" "$work/$model-int8" --ppl "$text" --ctx 256 \
     --kl "$base" --kl-text "$text" --bench --html "$work/$model.html"
   local candidate
-  for candidate in "$base" "$work/$model-rtn" "$work/$model-int8"; do
+  for candidate in "$base" "$work/$model-fptq" "$work/$model-rtn" "$work/$model-int8"; do
     echo
     show "$fptq" run "$candidate" --quiet -p "Once upon a time, a little fox" -n 40 --temp 0
   done

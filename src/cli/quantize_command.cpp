@@ -25,7 +25,7 @@ struct QuantizeCommandOptions {
   CommonOptions common;
   std::filesystem::path model;
   std::filesystem::path output;
-  std::string recipe = "rtn";
+  std::string recipe = "fptq";
   bool print_recipe = false;
   bool overwrite = false;
   bool resume = false;

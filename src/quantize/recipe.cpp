@@ -121,6 +121,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
     if (is_table(recipe.linears)) {
       recipe.embedding = recipe.classifier = LayerChoice{};
       if (!overrides.activations) activations.reset();
+      if (!overrides.rounding) recipe.rounding = algo::Rounding::kNearest;
     }
   }
   if (activations && is_table(recipe.linears)) {
@@ -160,6 +161,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
   FPTQ_TRY_VOID(set("--samples", "samples", number(overrides.samples)));
   FPTQ_TRY_VOID(set("--seqlen", "seqlen", number(overrides.seqlen)));
   FPTQ_TRY_VOID(set("--self-samples", "self_samples", number(overrides.self_samples)));
+  FPTQ_TRY_VOID(check_rounding(recipe));
   if (overrides.seed) recipe.seed = *overrides.seed;
   std::vector<LayerOverride> layers;
   for (const std::string& text : overrides.overrides) {

@@ -59,7 +59,7 @@ struct CalibratedRounding {
   double residual_correction = 1.0;  // beta: of the error that the residual stream has gathered
   std::uint64_t alternations = 2;    // rounds of refitting scales and rounding again
   bool refit = true;                 // scales fitted anew once the codes are known
-  std::uint64_t descent_passes = 0;  // of coordinate descent over the codes
+  std::uint64_t descent_passes = 2;  // of coordinate descent over the codes
 
   bool operator==(const CalibratedRounding&) const = default;
 };

@@ -111,6 +111,22 @@ Result<LayerChoice> parse_classifier(std::string_view text,
   return choice;
 }
 
+Status check_rounding(const Recipe& recipe) {
+  const std::string method =
+      "rounding \"" + std::string(algo::rounding_name(recipe.rounding)) + "\"";
+  if (recipe.rounding == algo::Rounding::kNearest || !recipe.linears.scheme.weights) return {};
+  if (is_table(recipe.linears)) {
+    return unsupported(method + ": expected rtn for weights of a table, got " +
+                       weights_text(recipe.linears));
+  }
+  if (recipe.rounding == algo::Rounding::kHqq && recipe.linears.scheme.weights->symmetric) {
+    return unsupported(method + ": expected weights with zero points, got " +
+                       weights_text(recipe.linears) + symmetry_text(recipe.linears) +
+                       ". Use --asymmetric, or rounding search");
+  }
+  return {};
+}
+
 Result<std::optional<DType>> parse_scale_dtype(std::string_view text) {
   if (text == "auto") return std::optional<DType>();
   if (const auto dtype = parse_float_type(text)) return dtype;

@@ -51,6 +51,9 @@ namespace fptq::quantize {
 // Static activations as dynamic ones; others as they are.
 [[nodiscard]] std::optional<QuantArgs> made_dynamic(const std::optional<QuantArgs>& activations);
 
+// kUnsupported: a rounding method that the weights of linears do not allow.
+[[nodiscard]] Status check_rounding(const Recipe& recipe);
+
 // auto (nothing), bf16, f16, f32.
 [[nodiscard]] Result<std::optional<DType>> parse_scale_dtype(std::string_view text);
 

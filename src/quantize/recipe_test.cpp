@@ -209,6 +209,25 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   EXPECT_EQ(print_recipe(*again), print_recipe(*recipe));
 }
 
+TEST(ParseRecipe, RefusesRoundingThatTheWeightsDoNotAllow) {
+  EXPECT_EQ(message_of("{weights: nf4, rounding: gptq}"),
+            "r.yaml: line 1, column 1: rounding \"gptq\": expected rtn for weights of a table, got "
+            "nf4b64-dq");
+  EXPECT_EQ(message_of("{weights: w4g32, symmetric: true, rounding: hqq}"),
+            "r.yaml: line 1, column 1: rounding \"hqq\": expected weights with zero points, got "
+            "w4g32-sym. Use --asymmetric, or rounding search");
+}
+
+TEST(ApplyOverrides, RoundsTablesToNearestUnlessToldOtherwise) {
+  RecipeOverrides flags;
+  flags.weights = "nf4";
+  const auto recipe = apply_overrides(builtin("fptq"), flags);
+  ASSERT_TRUE(recipe) << recipe.error().message;
+  EXPECT_EQ(recipe->rounding, algo::Rounding::kNearest);
+  flags.rounding = "gptq";
+  EXPECT_FALSE(apply_overrides(builtin("fptq"), flags));
+}
+
 TEST(ParseRecipe, NamesTheSettingThatIsOutOfRange) {
   EXPECT_EQ(message_of("{weights: w4g32, damping: -1}"),
             "r.yaml: line 1, column 27: damping \"-1\": expected a number from 0 to 10");

@@ -53,6 +53,9 @@ class RecipeReader {
       const auto parse = [&](std::string_view text) { return setting.parse(text, recipe); };
       FPTQ_TRY_VOID(with_scalar(std::string(setting.key), parse));
     }
+    if (const Status checked = check_rounding(recipe); !checked) {
+      return with_context(checked.error(), root_.place(where_));
+    }
     return recipe;
   }
 

@@ -15,7 +15,7 @@ class Bench(harness.ProgramTest):
 
     def test_reports_the_machine_the_speeds_and_what_ran(self):
         quantized = self.folder / 'quantized'
-        self.succeed('quantize', self.model, '-o', quantized)
+        self.succeed('quantize', self.model, '-o', quantized, '--recipe', 'rtn')
         found = self.json_of('bench', quantized, '-p', '8,16', '-n', '4', '-d', '0,8', '-b', '1,2',
                              '-r', '2', '-t', '1', '--isa', 'scalar')
         self.assertLessEqual({'cpu', 'isa', 'threads', 'dram_read_gb_s', 'int8_gops', 'f32_gflops'},

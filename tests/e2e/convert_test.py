@@ -15,7 +15,8 @@ class Convert(harness.ProgramTest):
         super().setUpClass()
         cls.model = tiny.write_checkpoint(cls.folder / 'model')
         cls.quantized = cls.folder / 'quantized'
-        harness.fptq('quantize', cls.model, '-o', cls.quantized).check_returncode()
+        harness.fptq('quantize', cls.model, '-o', cls.quantized, '--recipe',
+                     'rtn').check_returncode()
 
     def logits(self, model, *flags):
         file = self.folder / 'logits.npy'

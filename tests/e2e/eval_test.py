@@ -21,7 +21,8 @@ class Eval(harness.ProgramTest):
         super().setUpClass()
         cls.model = tiny.write_checkpoint(cls.folder / 'model')
         cls.quantized = cls.folder / 'quantized'
-        harness.fptq('quantize', cls.model, '-o', cls.quantized).check_returncode()
+        harness.fptq('quantize', cls.model, '-o', cls.quantized, '--recipe',
+                     'rtn').check_returncode()
         cls.text = cls.folder / 'text'
         cls.text.write_text(TEXT)
 

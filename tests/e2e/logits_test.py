@@ -14,7 +14,8 @@ class Logits(harness.ProgramTest):
         super().setUpClass()
         cls.model = tiny.write_checkpoint(cls.folder / 'model', dtype='F32')
         cls.quantized = cls.folder / 'quantized'
-        harness.fptq('quantize', cls.model, '-o', cls.quantized).check_returncode()
+        harness.fptq('quantize', cls.model, '-o', cls.quantized, '--recipe',
+                     'rtn').check_returncode()
 
     def logits(self, model, *flags, ids=IDS):
         file = self.folder / 'logits.npy'

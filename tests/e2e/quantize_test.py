@@ -27,6 +27,8 @@ class Quantize(harness.ProgramTest):
 
     def quantize(self, name, *flags, model=None):
         output = self.folder / name
+        if '--recipe' not in flags:
+            flags = ('--recipe', 'rtn', *flags)
         self.succeed('quantize', model or self.model, '-o', output, *flags)
         return output
 
@@ -133,7 +135,7 @@ class Quantize(harness.ProgramTest):
         self.assertLess(found['linear_bits_per_weight'], 8.6)
 
     def test_the_printed_recipe_and_the_stored_one_give_the_same_bytes(self):
-        flags = ['--weights', 'w4g64', '--override', 'down_proj=w8c']
+        flags = ['--recipe', 'rtn', '--weights', 'w4g64', '--override', 'down_proj=w8c']
         first = self.quantize('first', *flags)
         printed = self.folder / 'printed.yaml'
         printed.write_text(self.succeed('quantize', '--print-recipe', *flags))
@@ -178,7 +180,7 @@ class Quantize(harness.ProgramTest):
         self.assertIn('model.safetensors', [path.name for path in output.iterdir()])
 
     def test_json_on_stdout_is_alone_there(self):
-        report = self.json_of('quantize', self.model, '-o', self.folder / 'json')
+        report = self.json_of('quantize', self.model, '-o', self.folder / 'json', '--recipe', 'rtn')
         self.assertLess(report['output_bytes'], report['source_bytes'])
         self.assertGreater(report['relative_error'], 0)
 
@@ -238,14 +240,15 @@ class Quantize(harness.ProgramTest):
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
         output = self.folder / 'full'
-        result = harness.fptq('quantize', self.model, '-o', output, preexec_fn=limit)
+        result = harness.fptq('quantize', self.model, '-o', output, '--recipe', 'rtn',
+                              preexec_fn=limit)
         self.assertEqual(4, result.returncode, result.stderr)
         self.assertIn('Free some space', result.stderr.decode())
         self.assertEqual([], list(self.folder.glob('full*')))
 
     def test_too_little_memory(self):
         output = self.folder / 'memory'
-        stderr = self.fail_with(4, 'quantize', self.model, '-o', output, '--ram-limit', '1K',
+        stderr = self.fail_with(4, 'quantize', self.model, '-o', output, '--recipe', 'rtn', '--ram-limit', '1K',
                                 says=['--ram-limit', '1024'])
         self.assertRegex(stderr.replace('1024', ''), r'\d{4,} bytes|got \d{4,}')  # what is needed
         self.assertFalse(output.exists())
@@ -254,7 +257,7 @@ class Quantize(harness.ProgramTest):
         config = tiny.config(hidden_size=1024, intermediate_size=4096, num_hidden_layers=8)
         large = tiny.write_checkpoint(self.folder / 'large', config)
         output = self.folder / 'interrupted'
-        process = subprocess.Popen([harness.PROGRAM, 'quantize', large, '-o', output, '-t', '1'],
+        process = subprocess.Popen([harness.PROGRAM, 'quantize', large, '-o', output, '-t', '1', '--recipe', 'rtn'],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=harness.clean_environment())
         deadline = time.monotonic() + 60
