@@ -52,6 +52,17 @@ SCHEMES = {
               r"layers\.0\..*o_proj=keep"],
 }
 
+# With a text to calibrate on, for models that have a tokenizer.
+CALIBRATED = {
+    "fptq": ["--recipe", "fptq"],
+    "fptq, groups of 64, symmetric": ["--recipe", "fptq", "--weights", "w4g64", "--symmetric"],
+    "fptq, per channel": ["--recipe", "fptq", "--weights", "w4c", "--symmetric"],
+    "int8 by GPTQ": ["--recipe", "int8", "--rounding", "gptq"],
+    "searched grids": ["--recipe", "rtn", "--rounding", "search"],
+    "hqq": ["--recipe", "rtn", "--rounding", "hqq"],
+    "static activations": ["--recipe", "int8", "--activations", "a8s"],
+}
+
 # bitsandbytes multiplies in bfloat16 on a CPU, whatever the type of inputs: relative to the largest
 # |logit|.
 BFLOAT_BOUND = 5e-2
@@ -255,6 +266,12 @@ def main():
             checker.check_scheme(f"{model_name} {name}", model, flags, ids)
         for name, table in TABLES.items():
             checker.check_table(f"{model_name} {name}", model, ids, *table)
+        if not (model / "tokenizer.json").exists():
+            continue
+        for name, flags in CALIBRATED.items():
+            checker.check_scheme(f"{model_name} {name}", model,
+                                 [*flags, "--calib", repository / "docs/demo-text.txt",
+                                  "--samples", "16", "--seqlen", "128"], ids)
     if (data / "golden/formats/compressed-tensors").exists():
         checker.check_golden(data / "golden/formats/compressed-tensors", data / "golden/logits/tiny")
     if checker.failures:
