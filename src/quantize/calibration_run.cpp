@@ -24,17 +24,6 @@ constexpr char kFolder[] = "calibration";
 constexpr char kProgressFile[] = "progress.json";
 constexpr char kIdsFile[] = "ids.i32";
 
-// FILE, FILE:text or FILE:jsonl.
-std::pair<std::string, std::string> split_format(const std::string& text) {
-  for (const std::string_view format : {"text", "jsonl"}) {
-    const std::string ending = ":" + std::string(format);
-    if (text.ends_with(ending)) {
-      return {text.substr(0, text.size() - ending.size()), std::string(format)};
-    }
-  }
-  return {text, ""};
-}
-
 std::string block_name(std::size_t layer) {
   std::string digits = std::to_string(layer);
   return "block-" + std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
@@ -70,6 +59,16 @@ std::shared_ptr<const io::Checkpoint> borrowed(const io::Checkpoint& checkpoint)
 }
 
 }  // namespace
+
+std::pair<std::string, std::string> split_calibration_text(const std::string& text) {
+  for (const std::string_view format : {"text", "jsonl"}) {
+    const std::string ending = ":" + std::string(format);
+    if (text.ends_with(ending)) {
+      return {text.substr(0, text.size() - ending.size()), std::string(format)};
+    }
+  }
+  return {text, ""};
+}
 
 std::optional<std::size_t> CalibrationRun::finished_blocks(const fs::path& directory) {
   const fs::path folder = directory / kFolder;
@@ -151,7 +150,7 @@ Status CalibrationRun::load_sequences(const ProgressFn& progress) {
   const auto self_samples = static_cast<std::size_t>(recipe_->calibration.self_samples);
   auto made = [&]() -> Result<calib::CalibrationSet> {
     if (text == "self") return from_model();
-    const auto [path, format_name] = split_format(text);
+    const auto [path, format_name] = split_calibration_text(text);
     FPTQ_TRY(const calib::TextFormat format, calib::parse_text_format(format_name));
     FPTQ_TRY(calib::CalibrationSet set,
              calib::calibration_from_file(path, format, tokenizer, special, config_.max_positions,

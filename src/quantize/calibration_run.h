@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -21,6 +22,10 @@
 #include "quantize/rounded_block.h"
 
 namespace fptq::quantize {
+
+// FILE, FILE:text or FILE:jsonl, as recipes name a calibration text: the path, and the format,
+// which is empty where it is not said.
+[[nodiscard]] std::pair<std::string, std::string> split_calibration_text(const std::string& text);
 
 // Everything that a calibration run leaves in the directory that is being filled:
 //   ids.i32, progress.json    the sequences, and what they and the rounding depend on

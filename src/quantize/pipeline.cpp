@@ -7,12 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "io/safetensors_writer.h"
 #include "model/llama_config.h"
 #include "quantize/block_rounder.h"
 #include "quantize/calibration_run.h"
+#include "quantize/manifest.h"
 #include "quantize/output_files.h"
 #include "quantize/tensor_writing.h"
 
@@ -95,7 +97,7 @@ class Run {
       FPTQ_TRY(const MappedFile file, MappedFile::open(directory / name));
       files_[name] = sha256_hex(file.bytes());
     }
-    FPTQ_TRY_VOID(write_text_file(directory / "fptq_manifest.json", manifest().dump(2) + "\n"));
+    FPTQ_TRY_VOID(write_text_file(directory / kManifestFile, seal_manifest(manifest())));
     return {};
   }
 
@@ -152,14 +154,13 @@ class Run {
       }
       return Error{Error::Kind::kInterrupted, options_.output.string() + ": interrupted"};
     };
-    // The method is that of linears in the decoder; calibrated ones have been rounded before.
     TensorRounding rounding;
     std::optional<RoundedModule> rounded;
     if (calibration_) {
       FPTQ_TRY(rounded, calibration_->module(tensor));
       rounding.rounded = rounded ? &*rounded : nullptr;
-    } else if (tensor.module.starts_with("model.layers.")) {
-      rounding.method = recipe_.rounding;
+    } else {
+      rounding = data_free_rounding(recipe_, tensor);
     }
     auto outcome = write_tensor(tensor, weights, rounding, *options_.pool, sink, after_block);
     checkpoint_.release(tensor.source);
@@ -203,7 +204,8 @@ class Run {
     json["files"] = files_;
     json["run"] = {{"wall_s", seconds()},
                    {"peak_rss_bytes", peak_rss_bytes()},
-                   {"threads", options_.pool->threads()}};
+                   {"threads", options_.pool->threads()},
+                   {"cpu", cpu_name()}};
     return json;
   }
 

@@ -287,6 +287,11 @@ std::uint64_t block_working_bytes(const TensorPlan& plan) {
   return block * 3 + plan.quantized->bytes() - spec_bytes(plan.quantized->codes);
 }
 
+TensorRounding data_free_rounding(const Recipe& recipe, const TensorPlan& plan) {
+  const bool of_decoder = plan.module.starts_with("model.layers.");
+  return {of_decoder ? recipe.rounding : algo::Rounding::kNearest, nullptr};
+}
+
 Result<TensorOutcome> write_tensor(const TensorPlan& plan, const Tensor& weights,
                                    const TensorRounding& rounding, ThreadPool& pool,
                                    const ByteSink& sink,

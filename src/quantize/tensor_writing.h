@@ -53,6 +53,10 @@ struct TensorRounding {
   const RoundedModule* rounded = nullptr;
 };
 
+// How a tensor is rounded by a recipe that needs no calibration: the recipe's method is that of
+// linears in the decoder, everything else is rounded to nearest.
+[[nodiscard]] TensorRounding data_free_rounding(const Recipe& recipe, const TensorPlan& plan);
+
 // Writes the tensor as planned. The bytes do not depend on the number of threads.
 //
 //   weights     what plan.source names, of plan.shape
