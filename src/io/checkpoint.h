@@ -25,6 +25,9 @@ struct TensorInfo {
   std::uint64_t stored_bytes;  // in the file; GGUF's blocks take fewer than dtype and shape say
   std::string stored_type;     // "BF16", "Q4_K"
   std::string file;            // where it is stored, for messages
+  // Of values that are computed in float32: the type that they are written in where they stay
+  // floats. Absent: `dtype`.
+  std::optional<DType> kept_as = {};
 };
 
 // Everything about text that a checkpoint carries.

@@ -135,16 +135,17 @@ Result<bool> same_bytes(const io::Checkpoint& checkpoint, const std::string& a,
 TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const LlamaModule& module,
                        const LayerChoice& choice) {
   TensorPlan plan{info.name, info.shape, module.name, {}, {}, {}, choice.scheme, {}};
+  const DType source_dtype = info.kept_as.value_or(info.dtype);
   if (has_table_weights(choice.scheme)) {
-    plan.table =
-        stored_table(module.name, *choice.scheme.weights, info.shape[0], info.shape[1], info.dtype);
+    plan.table = stored_table(module.name, *choice.scheme.weights, info.shape[0], info.shape[1],
+                              source_dtype);
   } else if (choice.scheme.weights) {
     const DType scale_dtype =
-        recipe.scale_dtype.value_or(info.dtype == DType::kBF16 ? DType::kBF16 : DType::kF16);
+        recipe.scale_dtype.value_or(source_dtype == DType::kBF16 ? DType::kBF16 : DType::kF16);
     plan.quantized =
         stored_module(module.name, choice.scheme, info.shape[0], info.shape[1], scale_dtype);
   } else {
-    plan.stored = io::TensorSpec{module.weight(), choice.cast.value_or(info.dtype), info.shape};
+    plan.stored = io::TensorSpec{module.weight(), choice.cast.value_or(source_dtype), info.shape};
   }
   return plan;
 }
@@ -168,7 +169,8 @@ void add_up(const io::Checkpoint& checkpoint, Plan& plan) {
     const io::TensorInfo& info = *checkpoint.find(tensor.source);
     // Containers that store something else than the values give a copy of the whole tensor.
     const std::uint64_t dense_bytes = count * dtype_bytes(info.dtype);
-    const std::uint64_t copy_bytes = info.stored_bytes == dense_bytes ? 0 : dense_bytes;
+    const bool in_file = !info.kept_as && info.stored_bytes == dense_bytes;
+    const std::uint64_t copy_bytes = in_file ? 0 : dense_bytes;
     plan.working_bytes = std::max(plan.working_bytes, copy_bytes + block_working_bytes(tensor));
   }
   if (plan.parameters != 0) {
@@ -275,14 +277,15 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
     if (known != decided.end()) {
       plan.tensors.push_back(known->second);
     } else {
-      plan.tensors.push_back(TensorPlan{info.name,
-                                        info.shape,
-                                        "",
-                                        io::TensorSpec{info.name, info.dtype, info.shape},
-                                        {},
-                                        {},
-                                        {},
-                                        {}});
+      plan.tensors.push_back(
+          TensorPlan{info.name,
+                     info.shape,
+                     "",
+                     io::TensorSpec{info.name, info.kept_as.value_or(info.dtype), info.shape},
+                     {},
+                     {},
+                     {},
+                     {}});
     }
     if (info.name == embedding_weight && split_classifier) {
       plan.tensors.push_back(*split_classifier);
