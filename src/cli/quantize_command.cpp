@@ -143,6 +143,7 @@ void add_quantize_command(CLI::App& app, Action& action) {
                   "Of the linears: rtn, hqq (no data), search, gptq (calibrated)");
   add_recipe_flag(*command, "--equalize", overrides.equalize, "METHOD",
                   "none, lae, smoothquant or awq");
+  add_recipe_flag(*command, "--rotate", overrides.rotate, "METHOD", "none or hadamard");
   add_recipe_flag(
       *command, "--calib", overrides.calib, "FILE[:FORMAT]|self",
       "Calibration text: UTF-8 text, JSONL with a `text` field, or the model's samples");

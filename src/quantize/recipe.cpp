@@ -51,7 +51,10 @@ Result<Recipe> builtin_recipe(std::string_view name) {
   const QuantArgs w4 = int_weights(4, Strategy::kGroup, paper ? 128 : 32, false);
   recipe.linears.scheme = Scheme{name == "int8" ? w8c : w4, a8_dynamic_per_token()};
   if (name == "fptq") recipe.rounding = algo::Rounding::kGptq;
-  if (paper) recipe.activation_policy = algo::ActivationThresholds{};
+  if (paper) {
+    recipe.activation_policy = algo::ActivationThresholds{};
+    recipe.equalization = Equalization::kLae;
+  }
   recipe.embedding.scheme = Scheme{w8c, std::nullopt};
   recipe.classifier.scheme = Scheme{w8c, a8_dynamic_per_token()};
   return recipe;
@@ -156,6 +159,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
   };
   FPTQ_TRY_VOID(set("--rounding", "rounding", overrides.rounding));
   FPTQ_TRY_VOID(set("--scale-dtype", "scale_dtype", overrides.scale_dtype));
+  FPTQ_TRY_VOID(set("--rotate", "rotate", overrides.rotate));
   FPTQ_TRY_VOID(set("--equalize", "equalize", overrides.equalize));
   FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));
   FPTQ_TRY_VOID(set("--samples", "samples", number(overrides.samples)));

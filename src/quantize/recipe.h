@@ -43,6 +43,9 @@ struct LayerOverride {
   bool operator==(const LayerOverride&) const = default;
 };
 
+// How the model's coordinates are turned before anything else (quantize/rotated_checkpoint.h).
+enum class RotationKind : std::uint8_t { kNone, kHadamard };
+
 // Which factors move the range of activations into the weights behind a norm.
 enum class Equalization : std::uint8_t { kNone, kLae, kSmoothQuant, kAwq };
 
@@ -83,10 +86,13 @@ struct Recipe {
   LayerChoice classifier;                              // lm_head
   algo::Rounding rounding = algo::Rounding::kNearest;  // of linears; the others to nearest
   CalibratedRounding calibrated;                       // read where `rounding` is calibrated
+  RotationKind rotation = RotationKind::kNone;
+  // Of inputs behind a norm: of all of them without a policy, of those that it says with one.
   Equalization equalization = Equalization::kNone;
   double smoothquant_alpha = 0.5;
-  // The paper's layer-wise policy: 8-bit activations become static, equalized and static, or
-  // dynamic by their range. Absent: as the schemes say.
+  // The paper's layer-wise policy: symmetric 8-bit activations become static, equalized and static,
+  // or dynamic by their range; dynamic, too, where they ought to be equalized and cannot be,
+  // because they follow no norm or `equalization` is kNone. Absent: as the schemes say.
   std::optional<algo::ActivationThresholds> activation_policy;
   CalibrationSource calibration;     // read where needs_calibration()
   std::optional<DType> scale_dtype;  // absent: BF16 for BF16 weights, else F16
@@ -99,6 +105,10 @@ struct Recipe {
   [[nodiscard]] bool calibrates_rounding() const;
   // Whether activations are static anywhere, by scheme or by policy.
   [[nodiscard]] bool has_static_activations() const;
+  // Whether the model is looked at before anything is decided.
+  [[nodiscard]] bool observes_inputs() const;
+  // Whether linears are rounded block by block on what the quantized blocks before them compute.
+  [[nodiscard]] bool rounds_in_blocks() const;
   // Whether quantizing runs the model on text.
   [[nodiscard]] bool needs_calibration() const;
 };
@@ -114,6 +124,7 @@ struct RecipeOverrides {
   std::optional<std::string> head;         // the same, and w4g32 ...
   std::optional<std::string> rounding;     // rtn, search, hqq, gptq
   std::optional<std::string> equalize;     // none, lae, smoothquant, awq
+  std::optional<std::string> rotate;       // none, hadamard
   std::optional<std::string> calib;        // self, FILE, FILE:text, FILE:jsonl
   std::optional<std::uint64_t> samples;
   std::optional<std::uint64_t> seqlen;

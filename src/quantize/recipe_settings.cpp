@@ -67,7 +67,7 @@ bool calibrates(const Recipe& recipe) {
 }
 // Keys of calibration are printed together: who reads a recipe sees what is off, too.
 bool transforms(const Recipe& recipe) {
-  return recipe.needs_calibration() || recipe.equalization != Equalization::kNone;
+  return recipe.needs_calibration() || recipe.rotation != RotationKind::kNone;
 }
 
 // In the order of algo::GridChoice.
@@ -77,6 +77,16 @@ Status parse_grids(std::string_view text, Recipe& recipe) {
   const auto found = std::find(kGridChoices.begin(), kGridChoices.end(), text);
   if (found == kGridChoices.end()) return bad_value("grids", text, listed(kGridChoices));
   recipe.calibrated.grids = static_cast<algo::GridChoice>(found - kGridChoices.begin());
+  return {};
+}
+
+// In the order of RotationKind.
+constexpr std::array<std::string_view, 2> kRotations = {"none", "hadamard"};
+
+Status parse_rotation(std::string_view text, Recipe& recipe) {
+  const auto found = std::find(kRotations.begin(), kRotations.end(), text);
+  if (found == kRotations.end()) return bad_value("rotate", text, "none or hadamard");
+  recipe.rotation = static_cast<RotationKind>(found - kRotations.begin());
   return {};
 }
 
@@ -116,7 +126,7 @@ std::string single_quoted(std::string_view text) {
   return result + "'";
 }
 
-constexpr std::array<RecipeSetting, 19> kSettings = {{
+constexpr std::array<RecipeSetting, 20> kSettings = {{
     {"rounding",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
@@ -169,6 +179,11 @@ constexpr std::array<RecipeSetting, 19> kSettings = {{
      },
      [](const Recipe& recipe) { return std::to_string(recipe.calibrated.descent_passes); },
      uses_gptq},
+    {"rotate", parse_rotation,
+     [](const Recipe& recipe) {
+       return std::string(kRotations[static_cast<std::size_t>(recipe.rotation)]);
+     },
+     transforms},
     {"equalize",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.equalization, parse_equalization(text));
@@ -294,8 +309,16 @@ bool Recipe::has_static_activations() const {
                      [&](const LayerOverride& layer) { return is_static(layer.choice); });
 }
 
+bool Recipe::observes_inputs() const {
+  return equalization != Equalization::kNone || activation_policy.has_value();
+}
+
+bool Recipe::rounds_in_blocks() const {
+  return calibrates_rounding() || has_static_activations();
+}
+
 bool Recipe::needs_calibration() const {
-  return calibrates_rounding() || has_static_activations() || equalization != Equalization::kNone;
+  return rounds_in_blocks() || observes_inputs();
 }
 
 }  // namespace fptq::quantize

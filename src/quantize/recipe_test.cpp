@@ -56,6 +56,9 @@ TEST(BuiltinRecipe, FptqPaperRoundsGroupsOf128ToNearestAndChoosesActivationsByTh
   EXPECT_EQ(recipe.linears.scheme.weights, int_weights(4, Strategy::kGroup, 128, false));
   EXPECT_EQ(recipe.rounding, algo::Rounding::kNearest);
   EXPECT_EQ(recipe.activation_policy, (algo::ActivationThresholds{15.0, 150.0}));
+  EXPECT_EQ(recipe.equalization, Equalization::kLae);
+  EXPECT_TRUE(recipe.observes_inputs());
+  EXPECT_TRUE(recipe.rounds_in_blocks());
 }
 
 TEST(BuiltinRecipe, RejectsUnknownNames) {
@@ -137,7 +140,7 @@ TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
       message_of("weights: w4g32\nwieghts: w8c\n"),
       "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
       "activations, embed, head, overrides, rounding, damping, act_order, grids, "
-      "alternations, correction, residual_correction, refit, descent_passes, equalize, "
+      "alternations, correction, residual_correction, refit, descent_passes, rotate, equalize, "
       "smoothquant_alpha, activation_policy, calib, samples, seqlen, self_samples, scale_dtype, "
       "seed, name");
 }
@@ -192,7 +195,8 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   const auto recipe = parse_recipe(
       "{weights: w4g64, rounding: gptq, damping: 0.02, act_order: false, grids: range, "
       "alternations: 1, correction: 0.5, residual_correction: 0, refit: false, descent_passes: 3, "
-      "equalize: smoothquant, smoothquant_alpha: 0.75, activation_policy: '10,20', "
+      "rotate: hadamard, equalize: smoothquant, smoothquant_alpha: 0.75, activation_policy: "
+      "'10,20', "
       "calib: a/b.txt, samples: 7, seqlen: 99, self_samples: 3}",
       "r.yaml");
   ASSERT_TRUE(recipe) << recipe.error().message;
@@ -201,6 +205,7 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   EXPECT_EQ(recipe->calibrated.grids, algo::GridChoice::kRange);
   EXPECT_EQ(recipe->calibrated.descent_passes, 3U);
   EXPECT_EQ(recipe->smoothquant_alpha, 0.75);
+  EXPECT_EQ(recipe->rotation, RotationKind::kHadamard);
   EXPECT_EQ(recipe->activation_policy, (algo::ActivationThresholds{10.0, 20.0}));
   EXPECT_EQ(recipe->calibration, (CalibrationSource{"a/b.txt", 7, 99, 3}));
   const auto again = parse_recipe(print_recipe(*recipe), "again");
@@ -235,6 +240,8 @@ TEST(ParseRecipe, NamesTheSettingThatIsOutOfRange) {
             "r.yaml: line 1, column 27: samples \"0\": expected a number from 1 to 1000000");
   EXPECT_EQ(message_of("{weights: w4g32, refit: yes}"),
             "r.yaml: line 1, column 25: refit \"yes\": expected true or false");
+  EXPECT_EQ(message_of("{weights: w4g32, rotate: left}"),
+            "r.yaml: line 1, column 26: rotate \"left\": expected none or hadamard");
   EXPECT_EQ(message_of("{weights: w4g32, equalize: more}"),
             "r.yaml: line 1, column 28: equalize \"more\": expected none, lae, smoothquant or awq");
   EXPECT_EQ(message_of("{weights: w4g32, activation_policy: 15}"),
