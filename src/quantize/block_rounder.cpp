@@ -9,6 +9,7 @@
 
 #include "algo/channel_statistics.h"
 #include "algo/gptq.h"
+#include "algo/hqq.h"
 #include "algo/input_correction.h"
 #include "algo/input_factor.h"
 #include "algo/input_moments.h"
@@ -16,6 +17,7 @@
 #include "base/check.h"
 #include "model/weights.h"
 #include "ops/activations.h"
+#include "quantize/calibration_sequences.h"
 #include "quantize/tensor_writing.h"
 #include "tensor/packed_matrix.h"
 
@@ -25,9 +27,6 @@ namespace {
 using model::BlockInput;
 using model::BlockLinear;
 using model::DecoderBlock;
-
-// Rows of a batch: enough for matrix products at full speed, few enough to bound memory.
-constexpr std::size_t kBatchRows = 1024;
 
 // Whether the output of the linears that read `input` is added to the residual stream.
 bool feeds_residual(BlockInput input) {
@@ -381,11 +380,14 @@ Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLin
   } else if (job.recipe->rounding == algo::Rounding::kSearch) {
     rounded.error = algo::round_rows_by_search(weights, importance, *job.pool, rounded.matrix);
   } else {
+    const bool hqq =
+        job.recipe->rounding == algo::Rounding::kHqq && !plan.scheme.weights->symmetric;
     std::vector<algo::RoundingError> errors(rows);
     job.pool->parallel_for(rows, 8, [&](std::size_t begin, std::size_t end) {
       for (std::size_t row = begin; row < end; ++row) {
-        errors[row] =
-            algo::round_row_to_nearest(weights.subspan(row * cols, cols), row, rounded.matrix);
+        const auto values = weights.subspan(row * cols, cols);
+        errors[row] = hqq ? algo::round_row_by_hqq(values, row, rounded.matrix)
+                          : algo::round_row_to_nearest(values, row, rounded.matrix);
       }
     });
     for (const algo::RoundingError& error : errors) rounded.error.add(error);

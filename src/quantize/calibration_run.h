@@ -17,32 +17,28 @@
 #include "base/thread_pool.h"
 #include "io/checkpoint.h"
 #include "model/llama_config.h"
+#include "quantize/calibration_sequences.h"
 #include "quantize/plan.h"
 #include "quantize/recipe.h"
 #include "quantize/rounded_block.h"
 
 namespace fptq::quantize {
 
-// FILE, FILE:text or FILE:jsonl, as recipes name a calibration text: the path, and the format,
-// which is empty where it is not said.
-[[nodiscard]] std::pair<std::string, std::string> split_calibration_text(const std::string& text);
-
 // Everything that a calibration run leaves in the directory that is being filled:
 //   ids.i32, progress.json    the sequences, and what they and the rounding depend on
+//   observation.json          what the original model was seen to do (observation.h)
 //   quantized.N.f32, ...      residual streams before block N
 //   block-00000, ...          rounded blocks
 // A run that was stopped goes on from there, and its result has the same bytes.
 class CalibrationRun {
  public:
-  // directory: of the output under way. With resume, what lies there is gone on with, if it is of
-  // the same recipe, checkpoint and version.
-  // Errors: kInvalidArgument where resume is asked for and what lies there belongs to another run,
-  // saying what differs; calibration_from_file()'s and calibration_from_model()'s; kLimit, kIo.
+  // directory: of the output under way, where open_calibration_sequences() has been. Blocks that
+  // lie there are gone on with. Everything handed over outlives the run.
   [[nodiscard]] static Result<CalibrationRun> open(const Recipe& recipe, const Plan& plan,
                                                    const io::Checkpoint& checkpoint,
+                                                   const CalibrationSequences& sequences,
                                                    const std::filesystem::path& directory,
-                                                   bool resume, ThreadPool& pool,
-                                                   const ProgressFn& progress);
+                                                   ThreadPool& pool);
 
   // How many blocks of an earlier run lie in the directory; nothing where there was none.
   [[nodiscard]] static std::optional<std::size_t> finished_blocks(
@@ -55,9 +51,8 @@ class CalibrationRun {
   // A block stays mapped until another one's module is asked for.
   [[nodiscard]] Result<std::optional<RoundedModule>> module(const TensorPlan& tensor);
 
-  // For the manifest: source, sha256 and size of the calibration set; reports of blocks.
-  [[nodiscard]] Json manifest() const;
-  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+  // For the manifest: the reports of all blocks.
+  [[nodiscard]] Json reports() const;
 
   // Whoever is stopped while a directory is being emptied leaves a part of it. So when the output
   // in `directory` is complete, what the run left is moved out of it, to a place beside `output`
@@ -70,29 +65,25 @@ class CalibrationRun {
 
  private:
   CalibrationRun(const Recipe& recipe, const Plan& plan, const io::Checkpoint& checkpoint,
-                 model::LlamaConfig config, std::filesystem::path directory, ThreadPool& pool)
+                 const CalibrationSequences& sequences, model::LlamaConfig config,
+                 std::filesystem::path directory, ThreadPool& pool)
       : recipe_(&recipe),
         plan_(&plan),
         checkpoint_(&checkpoint),
+        sequences_(&sequences),
         config_(std::move(config)),
         directory_(std::move(directory)),
         pool_(&pool) {}
 
-  [[nodiscard]] Status load_sequences(const ProgressFn& progress);
-  [[nodiscard]] Status restore_sequences(const Json& saved);
-  [[nodiscard]] Status save_sequences() const;
-  [[nodiscard]] Json fingerprint() const;
   [[nodiscard]] std::filesystem::path block_directory(std::size_t layer) const;
 
   const Recipe* recipe_;
   const Plan* plan_;
   const io::Checkpoint* checkpoint_;
+  const CalibrationSequences* sequences_;
   model::LlamaConfig config_;
   std::filesystem::path directory_;
   ThreadPool* pool_;
-  std::vector<std::vector<std::int32_t>> sequences_;
-  Json calibration_;  // source, sha256, sequences, tokens
-  std::vector<std::string> warnings_;
   std::size_t finished_ = 0;  // blocks
   std::optional<SavedBlock> open_block_;
   std::size_t open_layer_ = 0;

@@ -15,7 +15,9 @@
 #include "quantize/block_rounder.h"
 #include "quantize/calibration_run.h"
 #include "quantize/manifest.h"
+#include "quantize/observation.h"
 #include "quantize/output_files.h"
+#include "quantize/preparation.h"
 #include "quantize/tensor_writing.h"
 
 namespace fptq::quantize {
@@ -40,22 +42,42 @@ Status check_memory(std::uint64_t needed_bytes, std::uint64_t limit_bytes) {
                                         std::to_string(limit_bytes) + ". Raise --ram-limit"};
 }
 
+// Float32 copies of a block's linears, of weights that are computed when they are read.
+std::uint64_t block_copy_bytes(const model::LlamaConfig& config) {
+  std::uint64_t elements = 0;
+  for (const model::BlockLinear linear : model::kBlockLinears) {
+    const Shape shape = model::block_linear_shape(config, linear);
+    elements += shape[0] * shape[1];
+  }
+  return elements * sizeof(float);
+}
+
 // Memory and disk that calibration takes beyond what writing the output does.
 struct CalibrationNeeds {
   std::uint64_t memory_bytes = 0;
   std::uint64_t disk_bytes = 0;
 };
 
-Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const io::Checkpoint& checkpoint,
+Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparation& preparation,
                                            std::size_t threads) {
+  const io::Checkpoint& checkpoint = preparation.checkpoint();
   if (!recipe.needs_calibration()) return CalibrationNeeds{};
   FPTQ_TRY(const model::LlamaConfig config,
            model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
   const auto seqlen = std::min<std::uint64_t>(recipe.calibration.seqlen, config.max_positions);
+  // The block that is quantized and the original one.
+  const std::uint64_t copies = preparation.transforms() ? 2 * block_copy_bytes(config) : 0;
   return CalibrationNeeds{
-      BlockRounder::working_bytes(recipe, config, seqlen, threads),
+      BlockRounder::working_bytes(recipe, config, seqlen, threads) + copies,
       BlockRounder::disk_bytes(
           recipe, config, (recipe.calibration.samples + recipe.calibration.self_samples) * seqlen)};
+}
+
+// "3 finished blocks", "the observation", or "": what of a stopped run need not be done again.
+std::string what_is_kept(const fs::path& directory) {
+  const std::size_t blocks = CalibrationRun::finished_blocks(directory).value_or(0);
+  if (blocks > 0) return std::to_string(blocks) + " finished blocks";
+  return has_observation(directory) ? "the observation" : "";
 }
 
 // Whether a stopped run's blocks would be lost without anybody having said so.
@@ -64,13 +86,12 @@ Status check_left_over(const QuantizeOptions& options) {
   fs::path partial = options.output;
   if (!partial.has_filename()) partial = partial.parent_path();
   partial += ".partial";
-  const auto blocks = CalibrationRun::finished_blocks(partial);
-  if (!blocks || *blocks == 0) return {};
-  return Error{
-      Error::Kind::kInvalidArgument,
-      partial.string() + ": holds " + std::to_string(*blocks) +
-          " finished blocks of a run that was stopped. Go on with --resume, or begin again "
-          "with --overwrite"};
+  const std::string kept = what_is_kept(partial);
+  if (kept.empty()) return {};
+  return Error{Error::Kind::kInvalidArgument,
+               partial.string() + ": holds " + kept +
+                   " of a run that was stopped. Go on with --resume, or begin again with "
+                   "--overwrite"};
 }
 
 Json scheme_json(const TensorPlan& tensor) {
@@ -81,18 +102,20 @@ Json scheme_json(const TensorPlan& tensor) {
 // One run: the plan, the directory being filled, and what is known of what was written.
 class Run {
  public:
-  Run(const Recipe& recipe, const io::Checkpoint& checkpoint, const QuantizeOptions& options,
-      const Plan& plan)
-      : recipe_(recipe), checkpoint_(checkpoint), options_(options), plan_(plan) {}
+  Run(const Recipe& recipe, const io::Checkpoint& source, const QuantizeOptions& options,
+      Preparation& preparation)
+      : recipe_(recipe), source_(source), options_(options), preparation_(preparation) {}
 
   // Fills the directory.
   Status write(const fs::path& directory) {
-    if (recipe_.needs_calibration()) FPTQ_TRY_VOID(calibrate(directory));
+    FPTQ_TRY_VOID(preparation_.complete(directory, options_.resume, options_.progress));
+    warnings_ = all_warnings();
+    if (recipe_.rounds_in_blocks()) FPTQ_TRY_VOID(round_blocks(directory));
     FPTQ_TRY_VOID(write_weights(directory));
-    const Json config = output_config(plan_, checkpoint_);
+    const Json config = output_config(plan(), checkpoint());
     FPTQ_TRY_VOID(write_text(directory, "config.json", config.dump(2) + "\n"));
     FPTQ_TRY_VOID(write_text(directory, "recipe.yaml", print_recipe(recipe_)));
-    FPTQ_TRY(const auto names, copy_side_files(checkpoint_, directory, warnings_));
+    FPTQ_TRY(const auto names, copy_side_files(source_, directory, warnings_));
     for (const std::string& name : names) {
       FPTQ_TRY(const MappedFile file, MappedFile::open(directory / name));
       files_[name] = sha256_hex(file.bytes());
@@ -102,23 +125,24 @@ class Run {
   }
 
   QuantizeReport report() const {
-    return QuantizeReport{plan_.parameters,
-                          checkpoint_.weight_file_bytes(),
-                          plan_.output_bytes,
-                          plan_.bits_per_weight,
-                          plan_.linear_bits_per_weight,
+    return QuantizeReport{plan().parameters,
+                          source_.weight_file_bytes(),
+                          plan().output_bytes,
+                          plan().bits_per_weight,
+                          plan().linear_bits_per_weight,
                           total_error_.relative(),
                           seconds(),
                           warnings_};
   }
 
  private:
-  Status calibrate(const fs::path& directory) {
+  const Plan& plan() const { return preparation_.plan(); }
+  const io::Checkpoint& checkpoint() const { return preparation_.checkpoint(); }
+
+  Status round_blocks(const fs::path& directory) {
     FPTQ_TRY(calibration_,
-             CalibrationRun::open(recipe_, plan_, checkpoint_, directory, options_.resume,
-                                  *options_.pool, options_.progress));
-    const auto& warnings = calibration_->warnings();
-    warnings_.insert(warnings_.end(), warnings.begin(), warnings.end());
+             CalibrationRun::open(recipe_, plan(), checkpoint(), preparation_.sequences(),
+                                  directory, *options_.pool));
     return calibration_->round_blocks(options_.progress);
   }
 
@@ -126,8 +150,8 @@ class Run {
     io::SafetensorsWriterOptions writer_options;
     writer_options.max_shard_bytes = options_.max_shard_bytes;
     FPTQ_TRY(auto writer,
-             io::SafetensorsWriter::create(directory, plan_.output_tensors(), writer_options));
-    for (const TensorPlan& tensor : plan_.tensors) {
+             io::SafetensorsWriter::create(directory, plan().output_tensors(), writer_options));
+    for (const TensorPlan& tensor : plan().tensors) {
       FPTQ_TRY_VOID(write_tensor_to(tensor, writer));
     }
     FPTQ_TRY_VOID(writer.finish());
@@ -141,15 +165,15 @@ class Run {
   }
 
   Status write_tensor_to(const TensorPlan& tensor, io::SafetensorsWriter& writer) {
-    FPTQ_TRY(const Tensor weights, checkpoint_.read(tensor.source));
+    FPTQ_TRY(const Tensor weights, checkpoint().read(tensor.source));
     const ByteSink sink = [&](const io::TensorSpec& spec, std::span<const std::byte> bytes) {
       return writer.write(spec.name, bytes);
     };
     const auto after_block = [&](std::uint64_t elements_done) -> Status {
       // What has been read is not needed again; the system may take the pages back.
-      checkpoint_.release(tensor.source);
+      checkpoint().release(tensor.source);
       if (report_progress(options_.progress, "quantizing", elements_done_ + elements_done,
-                          std::max<std::uint64_t>(plan_.parameters, 1))) {
+                          std::max<std::uint64_t>(plan().parameters, 1))) {
         return {};
       }
       return Error{Error::Kind::kInterrupted, options_.output.string() + ": interrupted"};
@@ -163,15 +187,27 @@ class Run {
       rounding = data_free_rounding(recipe_, tensor);
     }
     auto outcome = write_tensor(tensor, weights, rounding, *options_.pool, sink, after_block);
-    checkpoint_.release(tensor.source);
+    checkpoint().release(tensor.source);
     if (!outcome && outcome.error().kind == Error::Kind::kFormat) {
-      return with_context(outcome.error(), checkpoint_.find(tensor.source)->file);
+      return with_context(outcome.error(), checkpoint().find(tensor.source)->file);
     }
     if (!outcome) return outcome.error();
+    if (checkpoint().find(tensor.source)->kept_as) {
+      FPTQ_TRY(outcome->source_sha256, hash_of_source(tensor.source));
+    }
     elements_done_ += weights.elements();
     if (tensor.rounded()) total_error_.add(outcome->error);
     outcomes_.push_back(*std::move(outcome));
     return {};
+  }
+
+  // Of the tensor as it was before any transformation; "" where the source has none of that name.
+  Result<std::string> hash_of_source(const std::string& name) const {
+    if (source_.find(name) == nullptr) return std::string();
+    FPTQ_TRY(const Tensor tensor, source_.read(name));
+    std::string hash = sha256_hex(tensor.bytes());
+    source_.release(name);
+    return hash;
   }
 
   Status write_text(const fs::path& directory, const std::string& name, const std::string& text) {
@@ -183,22 +219,26 @@ class Run {
     Json json;
     json["program"] = "fptq";
     json["version"] = FPTQ_VERSION;
-    json["source"] = {{"name", checkpoint_.path().filename().string()},
-                      {"container", std::string(checkpoint_.container())}};
+    json["source"] = {{"name", source_.path().filename().string()},
+                      {"container", std::string(source_.container())}};
     json["recipe"] = recipe_.name;
     json["seed"] = recipe_.seed;
     json["calibration_sha256"] = nullptr;
-    if (calibration_) {
-      json["calibration"] = calibration_->manifest();
+    if (preparation_.has_sequences()) {
+      json["calibration"] = preparation_.sequences().source;
       json["calibration_sha256"] = json["calibration"].value("sha256", Json());
     }
-    json["parameters"] = plan_.parameters;
-    json["bits_per_weight"] = plan_.bits_per_weight;
-    json["linear_bits_per_weight"] = plan_.linear_bits_per_weight;
+    if (calibration_) json["calibration"]["blocks"] = calibration_->reports();
+    for (const InputChoice& input : preparation_.inputs()) {
+      json["inputs"].push_back(to_json(input, false));
+    }
+    json["parameters"] = plan().parameters;
+    json["bits_per_weight"] = plan().bits_per_weight;
+    json["linear_bits_per_weight"] = plan().linear_bits_per_weight;
     json["warnings"] = warnings_;
     Json tensors = Json::array();
-    for (std::size_t i = 0; i < plan_.tensors.size(); ++i) {
-      tensors.push_back(tensor_json(plan_.tensors[i], outcomes_[i]));
+    for (std::size_t i = 0; i < plan().tensors.size(); ++i) {
+      tensors.push_back(tensor_json(plan().tensors[i], outcomes_[i]));
     }
     json["tensors"] = std::move(tensors);
     json["files"] = files_;
@@ -217,7 +257,7 @@ class Run {
     Json json;
     json["source"] = tensor.source;
     json["shape"] = tensor.shape;
-    json["source_sha256"] = outcome.source_sha256;
+    json["source_sha256"] = outcome.source_sha256.empty() ? Json() : Json(outcome.source_sha256);
     json["scheme"] = scheme_json(tensor);
     json["relative_squared_error"] = outcome.error.relative();
     json["largest_error"] = outcome.error.largest_error;
@@ -230,11 +270,11 @@ class Run {
   }
 
   const Recipe& recipe_;
-  const io::Checkpoint& checkpoint_;
+  const io::Checkpoint& source_;
   const QuantizeOptions& options_;
-  const Plan& plan_;
+  Preparation& preparation_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  std::vector<std::string> warnings_ = all_warnings();
+  std::vector<std::string> warnings_;
   std::vector<TensorOutcome> outcomes_;
   std::optional<CalibrationRun> calibration_;
   algo::RoundingError total_error_;
@@ -243,22 +283,26 @@ class Run {
   std::map<std::string, std::string> files_;
 
   std::vector<std::string> all_warnings() const {
-    std::vector<std::string> all(checkpoint_.warnings().begin(), checkpoint_.warnings().end());
-    all.insert(all.end(), plan_.warnings.begin(), plan_.warnings.end());
+    std::vector<std::string> all(source_.warnings().begin(), source_.warnings().end());
+    all.insert(all.end(), plan().warnings.begin(), plan().warnings.end());
+    if (preparation_.has_sequences()) {
+      const auto& more = preparation_.sequences().warnings;
+      all.insert(all.end(), more.begin(), more.end());
+    }
     return all;
   }
 };
 
 // Removes what was begun, or says how it can be gone on with.
 Error abandon(OutputDirectory& directory, const Error& reason) {
-  const std::size_t blocks = CalibrationRun::finished_blocks(directory.path()).value_or(0);
+  const std::string kept = what_is_kept(directory.path());
   Error error = reason;
-  if (blocks == 0) {
+  if (kept.empty()) {
     directory.discard();
     if (reason.kind == Error::Kind::kInterrupted) error.message += "; nothing was written";
   } else {
-    error.message += ". " + directory.path().string() + " keeps " + std::to_string(blocks) +
-                     " finished blocks: the same command with --resume goes on from there";
+    error.message += ". " + directory.path().string() + " keeps " + kept +
+                     ": the same command with --resume goes on from there";
   }
   return error;
 }
@@ -270,16 +314,17 @@ Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe, const io::Check
   FPTQ_CHECK(options.pool != nullptr, "a thread pool is required");
   FPTQ_TRY_VOID(check_output_path(options.output, checkpoint));
   FPTQ_TRY_VOID(check_left_over(options));
-  FPTQ_TRY(const Plan plan, make_plan(recipe, checkpoint));
+  FPTQ_TRY(Preparation preparation, Preparation::begin(recipe, checkpoint, *options.pool));
+  const Plan& plan = preparation.plan();
   FPTQ_TRY(const CalibrationNeeds needs,
-           calibration_needs(recipe, checkpoint, options.pool->threads()));
+           calibration_needs(recipe, preparation, options.pool->threads()));
   FPTQ_TRY_VOID(
       check_memory(std::max(plan.working_bytes, needs.memory_bytes), options.ram_limit_bytes));
   FPTQ_TRY(OutputDirectory directory,
            OutputDirectory::create(options.output, options.overwrite, options.resume));
   if (options.resume) CalibrationRun::unpark(directory.path(), options.output);
   CalibrationRun::discard_parked(options.output);
-  Run run(recipe, checkpoint, options, plan);
+  Run run(recipe, checkpoint, options, preparation);
   const auto blocks = CalibrationRun::finished_blocks(directory.path());
   Status status = check_disk_space(
       directory.path(), plan.output_bytes + kSideBytes + (blocks ? 0 : needs.disk_bytes));

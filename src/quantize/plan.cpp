@@ -132,6 +132,16 @@ Result<bool> same_bytes(const io::Checkpoint& checkpoint, const std::string& a,
   return same;
 }
 
+LayerChoice with_activations(LayerChoice choice, const LlamaModule& module,
+                             const ActivationChoices& activations) {
+  auto& own = choice.scheme.activations;
+  const auto found = activations.find(module.name);
+  if (found != activations.end() && own && own->num_bits == 8 && own->symmetric) {
+    own = found->second;
+  }
+  return choice;
+}
+
 TensorPlan plan_weight(const Recipe& recipe, const io::TensorInfo& info, const LlamaModule& module,
                        const LayerChoice& choice) {
   TensorPlan plan{info.name, info.shape, module.name, {}, {}, {}, choice.scheme, {}};
@@ -213,7 +223,8 @@ std::vector<io::TensorSpec> Plan::output_tensors() const {
   return all;
 }
 
-Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
+Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
+                       const ActivationChoices& activations) {
   const std::string where = checkpoint.path().string();
   const auto quantization = checkpoint.config().find("quantization_config");
   if (quantization != checkpoint.config().end() && !quantization->is_null()) {
@@ -246,7 +257,7 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   std::optional<TensorPlan> split_classifier;
   LayerChoice embedding_choice;
   for (const LlamaModule& module : llama_modules(config)) {
-    const LayerChoice choice = choices.choose(module);
+    const LayerChoice choice = with_activations(choices.choose(module), module, activations);
     const bool is_embedding = module.role == LlamaModule::Role::kEmbedding;
     plan.modules.push_back(ModuleScheme{module.name, is_embedding, choice.scheme, module.shape[1]});
     if (is_embedding) embedding_choice = choice;

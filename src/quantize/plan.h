@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,13 +54,20 @@ struct Plan {
   [[nodiscard]] std::vector<io::TensorSpec> output_tensors() const;
 };
 
+// What symmetric 8-bit activations of single modules become instead, by module.
+using ActivationChoices = std::map<std::string, QuantArgs>;
+
 // Decides for every tensor of the checkpoint.
+//
+//   activations  of modules whose choice has symmetric 8-bit activations; of others they are not
+//                looked at
 //
 // Errors: kInvalidArgument for an override that no layer's name matches; kUnsupported for a
 // checkpoint that is quantized already, and check_table_modules()'s; kFormat for a tensor that
 // config.json asks for and that is missing or has another shape or type; those of
 // parse_llama_config().
-[[nodiscard]] Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint);
+[[nodiscard]] Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
+                                     const ActivationChoices& activations = {});
 
 // The source's config.json as the output has it: with quantization_config, and with the
 // plan's tie_word_embeddings where that differs.

@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
-#include "quantize/calibration_run.h"
+#include "quantize/calibration_sequences.h"
 #include "quantize/layer_pattern.h"
 #include "quantize/pipeline.h"
 #include "quantize/plan.h"

@@ -1,0 +1,69 @@
+// Everything that is decided before the first weight is rounded.
+
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "io/checkpoint.h"
+#include "quantize/calibration_sequences.h"
+#include "quantize/equalized_checkpoint.h"
+#include "quantize/input_choice.h"
+#include "quantize/plan.h"
+#include "quantize/recipe.h"
+#include "quantize/rotated_checkpoint.h"
+
+namespace fptq::quantize {
+
+// Two steps: begin() needs no data and tells whether the recipe and the checkpoint go together and
+// what will be needed; complete() draws the calibration set, watches the model, and settles the
+// transformed checkpoint and the plan.
+class Preparation {
+ public:
+  // Recipe, checkpoint and pool outlive the preparation.
+  // Errors: those of make_plan() and RotatedCheckpoint::create().
+  [[nodiscard]] static Result<Preparation> begin(const Recipe& recipe,
+                                                 const io::Checkpoint& checkpoint,
+                                                 ThreadPool& pool);
+
+  // directory: of the output under way. Does nothing where the recipe needs no calibration.
+  // Errors: those of open_calibration_sequences(), observe_inputs(), EqualizedCheckpoint::create().
+  [[nodiscard]] Status complete(const std::filesystem::path& directory, bool resume,
+                                const ProgressFn& progress);
+
+  // The checkpoint whose weights are rounded, and the plan for it; before complete() without
+  // equalization, and as if nothing were known about activations.
+  [[nodiscard]] const io::Checkpoint& checkpoint() const;
+  [[nodiscard]] const Plan& plan() const { return plan_; }
+  // Whether weights are computed when they are read, and not mapped from a file.
+  [[nodiscard]] bool transforms() const;
+
+  // After complete().
+  [[nodiscard]] bool has_sequences() const { return sequences_ != nullptr; }
+  [[nodiscard]] const CalibrationSequences& sequences() const { return *sequences_; }
+  [[nodiscard]] const std::vector<InputChoice>& inputs() const { return inputs_; }
+
+ private:
+  Preparation(const Recipe& recipe, const io::Checkpoint& checkpoint, ThreadPool& pool)
+      : recipe_(&recipe), source_(&checkpoint), pool_(&pool) {}
+
+  [[nodiscard]] Status observe(const std::filesystem::path& directory, const ProgressFn& progress);
+
+  const Recipe* recipe_;
+  const io::Checkpoint* source_;
+  ThreadPool* pool_;
+  std::unique_ptr<RotatedCheckpoint> rotated_;      // null: not rotated
+  std::unique_ptr<EqualizedCheckpoint> equalized_;  // null: not equalized
+  std::unique_ptr<CalibrationSequences> sequences_;
+  std::vector<InputChoice> inputs_;
+  Plan plan_;
+};
+
+}  // namespace fptq::quantize
