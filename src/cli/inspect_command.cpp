@@ -7,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/inspect_inputs.h"
 #include "cli/options.h"
 #include "io/checkpoint.h"
 #include "model/inventory.h"
@@ -55,7 +57,8 @@ Result<std::vector<InspectedTensor>> inspect_tensors(const io::Checkpoint& check
 }
 
 Json to_json(const model::Inventory& inventory, const io::Checkpoint& checkpoint,
-             const std::vector<InspectedTensor>& tensors) {
+             const std::vector<InspectedTensor>& tensors,
+             const std::map<std::string, InspectedInput>& inputs) {
   Json list = Json::array();
   for (const InspectedTensor& tensor : tensors) {
     Json item = {{"name", tensor.entry.name},
@@ -67,6 +70,8 @@ Json to_json(const model::Inventory& inventory, const io::Checkpoint& checkpoint
       item["std"] = tensor.statistics->std;
       item["non_finite"] = tensor.statistics->non_finite;
     }
+    const auto input = inputs.find(tensor.entry.name);
+    if (input != inputs.end()) item["input"] = to_json(input->second);
     list.push_back(std::move(item));
   }
   return {{"architecture", inventory.architecture},
@@ -117,8 +122,10 @@ Status run_inspect(const InspectOptions& options) {
                              tensor.entry.name, tensor.statistics->non_finite,
                              tensor.entry.parameters, tensor.statistics->first_non_finite));
   }
+  FPTQ_TRY(const auto inputs, read_inspected_inputs(checkpoint->path()));
   print_table(inventory, tensors, console);
-  return write_json(options.common, to_json(inventory, *checkpoint, tensors));
+  print_inputs(inputs, console);
+  return write_json(options.common, to_json(inventory, *checkpoint, tensors, inputs));
 }
 
 }  // namespace
