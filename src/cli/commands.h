@@ -17,6 +17,7 @@ void add_bench_command(CLI::App& app, Action& action);
 void add_compare_command(CLI::App& app, Action& action);
 void add_convert_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
+void add_explain_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_logits_command(CLI::App& app, Action& action);
 void add_quantize_command(CLI::App& app, Action& action);

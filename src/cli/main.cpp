@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_run_command(app, action);
   add_eval_command(app, action);
   add_compare_command(app, action);
+  add_explain_command(app, action);
   add_bench_command(app, action);
   add_inspect_command(app, action);
   add_verify_command(app, action);

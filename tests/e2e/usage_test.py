@@ -27,7 +27,7 @@ class Usage(harness.ProgramTest):
         self.fail_with(2, 'frobnicate', says='frobnicate')
 
     def test_commands_that_are_not_offered_are_unknown(self):
-        for command in ['chat', 'serve', 'verify', 'pull', 'doctor']:
+        for command in ['chat', 'serve', 'pull', 'doctor']:
             self.fail_with(2, command, 'x')
 
     def test_unknown_flag_names_the_help_of_its_command(self):
