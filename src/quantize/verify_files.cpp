@@ -71,7 +71,7 @@ Status Verification::check_files() {
   }
   for (const auto& [name, sha256] : manifest_.files) {
     std::error_code failure;
-    if (!fs::exists(directory_ / name, failure)) {
+    if (!fs::is_regular_file(directory_ / name, failure)) {
       add(name, "expected a file, as the manifest lists it, got none");
       if (is_weight_file(name)) weights_.complete = false;
       continue;

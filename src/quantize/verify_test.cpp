@@ -133,6 +133,7 @@ TEST_F(Verify, FindsFilesThatAreMissingOrUnknown) {
   const fs::path out = quantize();
   std::ofstream(out / "notes.txt") << "mine";
   fs::remove(out / "recipe.yaml");
+  fs::create_directory(out / "recipe.yaml");
   const VerifyReport report = verify(out);
   EXPECT_EQ(texts(report),
             "notes.txt: not in the manifest\n"
