@@ -57,6 +57,7 @@ Result<std::vector<WindowDivergence::Window>> make_windows(const ExplainText& te
   }
   if (max_windows > 0 && planned.size() > max_windows) planned.resize(max_windows);
   std::vector<WindowDivergence::Window> windows;
+  windows.reserve(planned.size());
   for (const Window& window : planned) {
     windows.push_back({window_tokens(Protocol::kLlamaCpp, window, stream, text.block_start),
                        window.first_scored});
@@ -190,6 +191,7 @@ class Explainer {
 
   static std::vector<const Group*> forward_order(const std::vector<Group>& groups) {
     std::vector<const Group*> order;
+    order.reserve(groups.size());
     for (const Group& group : groups) order.push_back(&group);
     return order;
   }

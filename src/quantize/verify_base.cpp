@@ -108,9 +108,10 @@ Status Verification::check_base() {
     report_.notes.push_back("recipe.yaml cannot be read, so that nothing was derived again");
     return {};
   }
-  // Factors folded into norms and weights are found on data, or reach beyond one tensor.
-  const bool by_tensor =
-      !recipe_->needs_calibration() && recipe_->equalization == Equalization::kNone;
+  // Factors folded into norms and weights, and rotations, reach beyond one tensor.
+  const bool by_tensor = !recipe_->needs_calibration() &&
+                         recipe_->equalization == Equalization::kNone &&
+                         recipe_->rotation == RotationKind::kNone;
   return by_tensor ? rederive_streamed(*recipe_) : rederive_repeated(*recipe_);
 }
 
