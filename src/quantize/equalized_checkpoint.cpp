@@ -81,16 +81,9 @@ Status EqualizedCheckpoint::equalize(std::size_t layer, model::BlockInput input,
   std::vector<float> effective(scales.size(), 1.0f);
   for (std::size_t k = 0; k < scales.size(); ++k) {
     const float divided = rounded_to(gamma.dtype(), values[k] / scales[k]);
-    if (std::isfinite(values[k]) && !std::isfinite(divided)) {
-      return Error{Error::Kind::kFormat, base_.path().string() + ": tensor \"" + norm +
-                                             "\": channel " + std::to_string(k) + ": " +
-                                             std::to_string(values[k]) + " / " +
-                                             std::to_string(scales[k]) + " does not fit " +
-                                             std::string(dtype_name(gamma.dtype()))};
-    }
-    if (!(std::abs(divided) >= least_normal(gamma.dtype()))) continue;
     const float factor = values[k] / divided;
-    if (!std::isnormal(factor)) continue;
+    const bool fits = std::abs(divided) >= least_normal(gamma.dtype()) && std::isfinite(divided);
+    if (!fits || !std::isnormal(factor)) continue;
     effective[k] = factor;
     values[k] = divided;
   }

@@ -31,14 +31,14 @@ using InputScales = std::map<std::pair<std::size_t, model::BlockInput>, std::vec
 // gamma' = gamma / s is rounded to the type of gamma, in which it is written, and the linears get
 // what that makes of s: W'[n, k] = W[n, k] * (gamma[k] / gamma'[k]), in float32. So logits differ
 // from the original's by the rounding of float32 alone, some 2^-23 relative per product, and not
-// by that of gamma'. Where gamma[k] is 0, or gamma'[k] would be or would leave the type's normal
-// numbers, channel k keeps gamma and s = 1.
+// by that of gamma'. Where gamma[k] is 0, or gamma'[k] would be none of the type's normal numbers,
+// channel k keeps gamma and s = 1: in float16 that range is 6e-5 to 65504.
 class EqualizedCheckpoint final : public TransformedCheckpoint {
  public:
   //   config  of `base`, whose weights are floats
   //   scales  each [D], finite and > 0
   // Errors: kInvalidArgument, naming input and channel, for factors that are not; kFormat where
-  // gamma is missing or of another shape, or where gamma / s is too large for its type.
+  // gamma or a linear's weight is missing or of another shape.
   [[nodiscard]] static Result<std::unique_ptr<EqualizedCheckpoint>> create(
       const io::Checkpoint& base, const model::LlamaConfig& config, const InputScales& scales);
 

@@ -283,7 +283,7 @@ class Run {
   std::map<std::string, std::string> files_;
 
   std::vector<std::string> all_warnings() const {
-    std::vector<std::string> all(source_.warnings().begin(), source_.warnings().end());
+    std::vector<std::string> all(checkpoint().warnings().begin(), checkpoint().warnings().end());
     all.insert(all.end(), plan().warnings.begin(), plan().warnings.end());
     if (preparation_.has_sequences()) {
       const auto& more = preparation_.sequences().warnings;

@@ -45,10 +45,11 @@ struct QuantizeReport {
 //
 // The output has its final name only when it is complete. After an error or an interruption nothing
 // is left, except where a calibrated recipe has finished something: its blocks stay in
-// OUTPUT.partial for `resume`, and the result has the same bytes as that of an undisturbed run.
-// Errors: those of make_plan(), write_tensor() and CalibrationRun; kInvalidArgument for an output
-// that exists or that holds the source, and for blocks of a stopped run where neither resume nor
-// overwrite says what to do with them; kLimit for memory or disk that will not suffice, before
+// OUTPUT.partial for `resume`, as does what was observed of the original, and the result has the
+// same bytes as that of an undisturbed run.
+// Errors: those of Preparation, write_tensor() and CalibrationRun; kInvalidArgument for an output
+// that exists or that holds the source, and for what is left of a stopped run where neither resume
+// nor overwrite says what to do with it; kLimit for memory or disk that will not suffice, before
 // anything is written; kIo; kInterrupted when `progress` returned false.
 [[nodiscard]] Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe,
                                                          const io::Checkpoint& checkpoint,

@@ -9,17 +9,19 @@ namespace fptq::quantize {
 
 Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoint& checkpoint,
                                        ThreadPool& pool) {
-  // What is wrong with the checkpoint itself is said in terms of its own tensors.
-  FPTQ_TRY(Plan plan, make_plan(recipe, checkpoint));
   Preparation preparation(recipe, checkpoint, pool);
   if (recipe.rotation == RotationKind::kHadamard) {
     FPTQ_TRY(const model::LlamaConfig config,
              model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
-    FPTQ_TRY(preparation.rotated_,
-             RotatedCheckpoint::create(checkpoint, config, recipe.seed, pool));
-    FPTQ_TRY(plan, make_plan(recipe, *preparation.rotated_));
+    auto rotated = RotatedCheckpoint::create(checkpoint, config, recipe.seed, pool);
+    if (!rotated) {
+      // What is wrong with the checkpoint as such is said as if nobody rotated it.
+      FPTQ_TRY_VOID(make_plan(recipe, checkpoint));
+      return rotated.error();
+    }
+    preparation.rotated_ = *std::move(rotated);
   }
-  preparation.plan_ = std::move(plan);
+  FPTQ_TRY(preparation.plan_, make_plan(recipe, preparation.checkpoint()));
   return preparation;
 }
 

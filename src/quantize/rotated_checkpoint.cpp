@@ -93,7 +93,12 @@ Status RotatedCheckpoint::rotate_ends(const model::LlamaConfig& config) {
     stream_.apply(values, pool_);
     return {};
   });
-  if (config.tied_embeddings) config_["tie_word_embeddings"] = false;
+  if (config.tied_embeddings) {
+    config_["tie_word_embeddings"] = false;
+    warnings_.push_back(
+        "rotation makes embedding and classifier differ, which are tied in the source; the output "
+        "holds both");
+  }
   return {};
 }
 

@@ -23,7 +23,10 @@ Status check_finite(const io::TensorInfo& info, std::span<const float> values, c
 }  // namespace
 
 TransformedCheckpoint::TransformedCheckpoint(const io::Checkpoint& base)
-    : base_(base), config_(base.config()), infos_(base.tensors().begin(), base.tensors().end()) {}
+    : base_(base),
+      config_(base.config()),
+      warnings_(base.warnings().begin(), base.warnings().end()),
+      infos_(base.tensors().begin(), base.tensors().end()) {}
 
 void TransformedCheckpoint::change(const std::string& name, const std::string& source, Change how) {
   const io::TensorInfo* from = base_.find(source);

@@ -39,7 +39,7 @@ class TransformedCheckpoint : public io::Checkpoint {
   [[nodiscard]] std::uint64_t weight_file_bytes() const override {
     return base_.weight_file_bytes();
   }
-  [[nodiscard]] std::span<const std::string> warnings() const override { return base_.warnings(); }
+  [[nodiscard]] std::span<const std::string> warnings() const override { return warnings_; }
 
  protected:
   // Changes a tensor's values in place.  values [rows, cols]; a vector is one row
@@ -55,6 +55,7 @@ class TransformedCheckpoint : public io::Checkpoint {
 
   const io::Checkpoint& base_;
   Json config_;
+  std::vector<std::string> warnings_;
 
  private:
   struct Changed {
