@@ -5,19 +5,17 @@
 #include <cstddef>
 #include <span>
 
+#include "numeric/softmax.h"
 #include "text/tokenizer.h"
 
 namespace fptq::eval {
-
-// log(sum_v exp(logits[v])), at least one logit. NaN where a logit is NaN or +infinity.
-[[nodiscard]] double log_sum_exp(std::span<const float> logits);
 
 // -log softmax(logits)[target], in nats. target: an index of logits.
 [[nodiscard]] double negative_log_likelihood(std::span<const float> logits, text::TokenId target);
 
 // What replacing one row of logits by another does to the next token.
 struct TokenDivergence {
-  double kl;       // sum_v p(v) * (log p(v) - log q(v)), nats; p: base, q: candidate
+  double kl;       // kl_divergence(base, candidate), nats
   bool same_top;   // both have the same most probable token (of equals the lowest id)
   double delta_p;  // q(target) - p(target)
 };
