@@ -45,24 +45,14 @@ class Binder {
       FPTQ_TRY(BlockWeights block, bind_block(i));
       blocks.push_back(std::move(block));
     }
-    FPTQ_TRY(ops::RmsNorm final_norm, bind_norm("model.norm"));
-
-    FPTQ_TRY(const bool shares, classifier_shares(embedding_matrix));
-    if (shares) {
-      FPTQ_TRY_VOID(check_repeated_grids());
-      FPTQ_TRY_VOID(adopt_classifier_scheme(embedding_matrix));
-    }
-    FPTQ_TRY(Matrix classifier_matrix, shares ? Result<Matrix>(std::move(embedding_matrix))
-                                              : read_matrix(classifier_module()));
-    FPTQ_TRY(ops::Linear classifier,
-             make_linear(classifier_module(), std::move(classifier_matrix)));
+    FPTQ_TRY(OutputWeights output, bind_output(std::move(embedding_matrix)));
     FPTQ_TRY_VOID(check_unused());
     return ModelWeights{.embedding = std::move(embedding),
                         .embedding_scheme = std::move(embedding_scheme),
                         .blocks = std::move(blocks),
-                        .final_norm = std::move(final_norm),
-                        .classifier = std::move(classifier),
-                        .shares_embedding = shares,
+                        .final_norm = std::move(output.final_norm),
+                        .classifier = std::move(output.classifier),
+                        .shares_embedding = output.shares_embedding,
                         .warnings = std::move(warnings_)};
   }
 
@@ -88,7 +78,26 @@ class Binder {
     return make_embedding(matrix);
   }
 
+  Result<OutputWeights> bind_output() {
+    FPTQ_TRY(Matrix embedding, read_matrix(embedding_module()));
+    return bind_output(std::move(embedding));
+  }
+
  private:
+  // embedding: the matrix of a classifier that is tied to it.
+  Result<OutputWeights> bind_output(Matrix embedding) {
+    FPTQ_TRY(ops::RmsNorm final_norm, bind_norm("model.norm"));
+    FPTQ_TRY(const bool shares, classifier_shares(embedding));
+    if (shares) {
+      FPTQ_TRY_VOID(check_repeated_grids());
+      FPTQ_TRY_VOID(adopt_classifier_scheme(embedding));
+    }
+    FPTQ_TRY(Matrix matrix,
+             shares ? Result<Matrix>(std::move(embedding)) : read_matrix(classifier_module()));
+    FPTQ_TRY(ops::Linear classifier, make_linear(classifier_module(), std::move(matrix)));
+    return OutputWeights{std::move(final_norm), std::move(classifier), shares};
+  }
+
   [[nodiscard]] Module embedding_module() const {
     return {kEmbeddingName, config_.vocab_size, config_.hidden_size, false, ModuleKind::kEmbedding};
   }
@@ -344,6 +353,11 @@ Result<BlockWeights> bind_block(const io::Checkpoint& checkpoint, const LlamaCon
 Result<ops::Embedding> bind_embedding(const io::Checkpoint& checkpoint, const LlamaConfig& config,
                                       const LoadOptions& options) {
   return Binder(checkpoint, config, options).bind_embedding();
+}
+
+Result<OutputWeights> bind_output(const io::Checkpoint& checkpoint, const LlamaConfig& config,
+                                  const LoadOptions& options) {
+  return Binder(checkpoint, config, options).bind_output();
 }
 
 }  // namespace fptq::model

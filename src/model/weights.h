@@ -30,6 +30,13 @@ struct BlockWeights {
   ops::Linear down_proj;
 };
 
+// What follows the blocks.
+struct OutputWeights {
+  ops::RmsNorm final_norm;
+  ops::Linear classifier;         // lm_head
+  bool shares_embedding = false;  // the classifier reads the embedding's bytes
+};
+
 struct ModelWeights {
   ops::Embedding embedding;
   std::string embedding_scheme;  // "w8c", "bf16"
@@ -52,13 +59,16 @@ struct ModelWeights {
                                                 const LlamaConfig& config,
                                                 const LoadOptions& options);
 
-// One block of it, and the embedding, for who walks through a model larger than memory. What the
-// rest of the checkpoint holds is not looked at.
+// One block of it, the embedding, and what follows the blocks, for who walks through a model larger
+// than memory. What the rest of the checkpoint holds is not looked at.
 [[nodiscard]] Result<BlockWeights> bind_block(const io::Checkpoint& checkpoint,
                                               const LlamaConfig& config, std::size_t layer,
                                               const LoadOptions& options);
 [[nodiscard]] Result<ops::Embedding> bind_embedding(const io::Checkpoint& checkpoint,
                                                     const LlamaConfig& config,
                                                     const LoadOptions& options);
+[[nodiscard]] Result<OutputWeights> bind_output(const io::Checkpoint& checkpoint,
+                                                const LlamaConfig& config,
+                                                const LoadOptions& options);
 
 }  // namespace fptq::model
