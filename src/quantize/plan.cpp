@@ -16,11 +16,11 @@
 namespace fptq::quantize {
 namespace {
 
-// The recipe's overrides, ready to be searched.
+// What was chosen for single linears, and the recipe's overrides, ready to be searched.
 class LayerChoices {
  public:
-  static Result<LayerChoices> compile(const Recipe& recipe) {
-    LayerChoices choices(recipe);
+  static Result<LayerChoices> compile(const Recipe& recipe, const ChosenSchemes& chosen) {
+    LayerChoices choices(recipe, chosen);
     for (const LayerOverride& layer : recipe.overrides) {
       FPTQ_TRY(LayerPattern pattern, LayerPattern::compile(layer.pattern));
       choices.patterns_.push_back(std::move(pattern));
@@ -33,6 +33,9 @@ class LayerChoices {
     LayerChoice choice = module.role == LlamaModule::Role::kLinear      ? recipe_.linears
                          : module.role == LlamaModule::Role::kEmbedding ? recipe_.embedding
                                                                         : recipe_.classifier;
+    if (const auto found = chosen_.find(module.name); found != chosen_.end()) {
+      choice = found->second;
+    }
     bool decided = false;
     for (std::size_t i = 0; i < patterns_.size(); ++i) {
       if (!patterns_[i].found_in(module.name)) continue;
@@ -57,9 +60,11 @@ class LayerChoices {
   }
 
  private:
-  explicit LayerChoices(const Recipe& recipe) : recipe_(recipe) {}
+  LayerChoices(const Recipe& recipe, const ChosenSchemes& chosen)
+      : recipe_(recipe), chosen_(chosen) {}
 
   const Recipe& recipe_;
+  const ChosenSchemes& chosen_;
   std::vector<LayerPattern> patterns_;
   std::vector<bool> matched_;
 };
@@ -224,7 +229,7 @@ std::vector<io::TensorSpec> Plan::output_tensors() const {
 }
 
 Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
-                       const ActivationChoices& activations) {
+                       const ActivationChoices& activations, const ChosenSchemes& chosen) {
   const std::string where = checkpoint.path().string();
   const auto quantization = checkpoint.config().find("quantization_config");
   if (quantization != checkpoint.config().end() && !quantization->is_null()) {
@@ -236,7 +241,7 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
   }
   FPTQ_TRY(const model::LlamaConfig config,
            model::parse_llama_config(checkpoint.config(), where + "/config.json"));
-  FPTQ_TRY(LayerChoices choices, LayerChoices::compile(recipe));
+  FPTQ_TRY(LayerChoices choices, LayerChoices::compile(recipe, chosen));
 
   Plan plan;
   const std::string classifier_weight = std::string(kClassifierModule) + ".weight";

@@ -56,6 +56,9 @@ struct Plan {
 
 // What symmetric 8-bit activations of single modules become instead, by module.
 using ActivationChoices = std::map<std::string, QuantArgs>;
+// Linears of the decoder that get another scheme than recipe.linears, by module. Where one of the
+// recipe's overrides matches too, the override decides.
+using ChosenSchemes = std::map<std::string, LayerChoice>;
 
 // Decides for every tensor of the checkpoint.
 //
@@ -67,7 +70,8 @@ using ActivationChoices = std::map<std::string, QuantArgs>;
 // config.json asks for and that is missing or has another shape or type; those of
 // parse_llama_config().
 [[nodiscard]] Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
-                                     const ActivationChoices& activations = {});
+                                     const ActivationChoices& activations = {},
+                                     const ChosenSchemes& chosen = {});
 
 // The source's config.json as the output has it: with quantization_config, and with the
 // plan's tie_word_embeddings where that differs.
