@@ -17,6 +17,7 @@
 #include "quantize/manifest.h"
 #include "quantize/observation.h"
 #include "quantize/output_files.h"
+#include "quantize/precision_search.h"
 #include "quantize/preparation.h"
 #include "quantize/tensor_writing.h"
 
@@ -67,16 +68,22 @@ Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparati
   const auto seqlen = std::min<std::uint64_t>(recipe.calibration.seqlen, config.max_positions);
   // The block that is quantized and the original one.
   const std::uint64_t copies = preparation.transforms() ? 2 * block_copy_bytes(config) : 0;
-  return CalibrationNeeds{
-      BlockRounder::working_bytes(recipe, config, seqlen, threads) + copies,
-      BlockRounder::disk_bytes(
-          recipe, config, (recipe.calibration.samples + recipe.calibration.self_samples) * seqlen)};
+  const auto samples = recipe.calibration.samples + recipe.calibration.self_samples;
+  CalibrationNeeds needs{BlockRounder::working_bytes(recipe, config, seqlen, threads) + copies,
+                         BlockRounder::disk_bytes(recipe, config, samples * seqlen)};
+  if (recipe.has_target()) {
+    const std::uint64_t measured = std::min(recipe.precision.samples, samples);
+    needs.memory_bytes =
+        std::max(needs.memory_bytes, sensitivity_working_bytes(recipe, config, measured));
+  }
+  return needs;
 }
 
 // "3 finished blocks", "the observation", or "": what of a stopped run need not be done again.
 std::string what_is_kept(const fs::path& directory) {
   const std::size_t blocks = CalibrationRun::finished_blocks(directory).value_or(0);
   if (blocks > 0) return std::to_string(blocks) + " finished blocks";
+  if (has_sensitivities(directory)) return "measured sensitivities";
   return has_observation(directory) ? "the observation" : "";
 }
 
@@ -110,6 +117,9 @@ class Run {
   Status write(const fs::path& directory) {
     FPTQ_TRY_VOID(preparation_.complete(directory, options_.resume, options_.progress));
     warnings_ = all_warnings();
+    if (recipe_.has_target()) {
+      FPTQ_TRY_VOID(check_disk_space(directory, plan().output_bytes + kSideBytes));
+    }
     if (recipe_.rounds_in_blocks()) FPTQ_TRY_VOID(round_blocks(directory));
     FPTQ_TRY_VOID(write_weights(directory));
     const Json config = output_config(plan(), checkpoint());
@@ -232,6 +242,7 @@ class Run {
     for (const InputChoice& input : preparation_.inputs()) {
       json["inputs"].push_back(to_json(input, false));
     }
+    if (recipe_.has_target()) json["precision"] = preparation_.precision();
     json["parameters"] = plan().parameters;
     json["bits_per_weight"] = plan().bits_per_weight;
     json["linear_bits_per_weight"] = plan().linear_bits_per_weight;

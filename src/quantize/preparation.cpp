@@ -2,10 +2,26 @@
 
 #include <utility>
 
+#include "base/file.h"
 #include "model/llama_config.h"
 #include "quantize/observation.h"
+#include "quantize/precision_search.h"
 
 namespace fptq::quantize {
+namespace {
+
+// What was measured for a target of bits, so that a resumed run does not measure it again.
+std::filesystem::path sensitivity_file(const std::filesystem::path& directory) {
+  return calibration_folder(directory) / "sensitivity.json";
+}
+
+}  // namespace
+
+bool has_sensitivities(const std::filesystem::path& directory) {
+  std::error_code failure;
+  return has_calibration_sequences(directory) &&
+         std::filesystem::exists(sensitivity_file(directory), failure);
+}
 
 Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoint& checkpoint,
                                        ThreadPool& pool) {
@@ -22,6 +38,13 @@ Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoin
     preparation.rotated_ = *std::move(rotated);
   }
   FPTQ_TRY(preparation.plan_, make_plan(recipe, preparation.checkpoint()));
+  if (recipe.has_target()) {
+    // Whether the target can be met at all is known before anything is measured.
+    FPTQ_TRY(
+        const model::LlamaConfig config,
+        model::parse_llama_config(preparation.checkpoint().config(), checkpoint.path().string()));
+    FPTQ_TRY(const PrecisionProblem problem, precision_problem(recipe, preparation.plan_, config));
+  }
   return preparation;
 }
 
@@ -31,7 +54,44 @@ Status Preparation::complete(const std::filesystem::path& directory, bool resume
   FPTQ_TRY(CalibrationSequences sequences,
            open_calibration_sequences(*recipe_, *source_, directory, resume, *pool_, progress));
   sequences_ = std::make_unique<CalibrationSequences>(std::move(sequences));
-  return recipe_->observes_inputs() ? observe(directory, progress) : Status();
+  if (recipe_->observes_inputs()) FPTQ_TRY_VOID(observe(directory, progress));
+  return recipe_->has_target() ? choose_precision(directory, progress) : Status();
+}
+
+Status Preparation::choose_precision(const std::filesystem::path& directory,
+                                     const ProgressFn& progress) {
+  FPTQ_TRY(const model::LlamaConfig config,
+           model::parse_llama_config(checkpoint().config(), checkpoint().path().string()));
+  FPTQ_TRY(const PrecisionProblem problem, precision_problem(*recipe_, plan_, config));
+  const auto sequences = sensitivity_sequences(sequences_->ids, recipe_->precision.samples);
+  const std::filesystem::path file = sensitivity_file(directory);
+  std::vector<LinearSensitivity> known;
+  std::error_code failure;
+  if (std::filesystem::exists(file, failure)) {
+    FPTQ_TRY(const std::string text, read_text_file(file, std::uint64_t{1} << 28));
+    FPTQ_TRY(const Json saved, parse_json(text, file.string()));
+    FPTQ_TRY(known, parse_sensitivities(problem, saved, file.string()));
+  }
+  const SensitivityJob job{.recipe = recipe_,
+                           .problem = &problem,
+                           .checkpoint = &checkpoint(),
+                           .config = &config,
+                           .sequences = sequences,
+                           .pool = pool_};
+  const auto save = [&](std::span<const LinearSensitivity> all) {
+    return write_text_file(file, sensitivities_json(problem, all).dump(1) + "\n");
+  };
+  auto measured = measure_sensitivities(job, std::move(known), progress, save);
+  if (!measured) return with_context(measured.error(), directory.string());
+  PrecisionDecision decision = decide_precision(problem, *measured);
+  std::size_t tokens = 0;
+  for (const std::vector<std::int32_t>& sequence : sequences) tokens += sequence.size();
+  decision.report["sequences"] = sequences.size();
+  decision.report["tokens"] = tokens;
+  FPTQ_TRY(plan_, make_plan(*recipe_, checkpoint(), activations_of(inputs_), decision.schemes));
+  plan_.warnings.insert(plan_.warnings.end(), decision.warnings.begin(), decision.warnings.end());
+  precision_ = std::move(decision.report);
+  return {};
 }
 
 Status Preparation::observe(const std::filesystem::path& directory, const ProgressFn& progress) {

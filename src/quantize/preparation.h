@@ -28,13 +28,14 @@ namespace fptq::quantize {
 class Preparation {
  public:
   // Recipe, checkpoint and pool outlive the preparation.
-  // Errors: those of make_plan() and RotatedCheckpoint::create().
+  // Errors: those of make_plan(), RotatedCheckpoint::create() and precision_problem().
   [[nodiscard]] static Result<Preparation> begin(const Recipe& recipe,
                                                  const io::Checkpoint& checkpoint,
                                                  ThreadPool& pool);
 
   // directory: of the output under way. Does nothing where the recipe needs no calibration.
-  // Errors: those of open_calibration_sequences(), observe_inputs(), EqualizedCheckpoint::create().
+  // Errors: those of open_calibration_sequences(), observe_inputs(), EqualizedCheckpoint::create()
+  // and measure_sensitivities().
   [[nodiscard]] Status complete(const std::filesystem::path& directory, bool resume,
                                 const ProgressFn& progress);
 
@@ -49,11 +50,15 @@ class Preparation {
   [[nodiscard]] bool has_sequences() const { return sequences_ != nullptr; }
   [[nodiscard]] const CalibrationSequences& sequences() const { return *sequences_; }
   [[nodiscard]] const std::vector<InputChoice>& inputs() const { return inputs_; }
+  // For the manifest: what was measured and chosen for a target of bits; null where there is none.
+  [[nodiscard]] const Json& precision() const { return precision_; }
 
  private:
   Preparation(const Recipe& recipe, const io::Checkpoint& checkpoint, ThreadPool& pool)
       : recipe_(&recipe), source_(&checkpoint), pool_(&pool) {}
 
+  [[nodiscard]] Status choose_precision(const std::filesystem::path& directory,
+                                        const ProgressFn& progress);
   [[nodiscard]] Status observe(const std::filesystem::path& directory, const ProgressFn& progress);
 
   const Recipe* recipe_;
@@ -63,7 +68,11 @@ class Preparation {
   std::unique_ptr<EqualizedCheckpoint> equalized_;  // null: not equalized
   std::unique_ptr<CalibrationSequences> sequences_;
   std::vector<InputChoice> inputs_;
+  Json precision_;
   Plan plan_;
 };
+
+// Whether sensitivities of linears lie in the directory of an output under way.
+[[nodiscard]] bool has_sensitivities(const std::filesystem::path& directory);
 
 }  // namespace fptq::quantize

@@ -161,6 +161,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
   FPTQ_TRY_VOID(set("--scale-dtype", "scale_dtype", overrides.scale_dtype));
   FPTQ_TRY_VOID(set("--rotate", "rotate", overrides.rotate));
   FPTQ_TRY_VOID(set("--equalize", "equalize", overrides.equalize));
+  FPTQ_TRY_VOID(set("--target-bpw", "target_bpw", overrides.target_bpw));
   FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));
   FPTQ_TRY_VOID(set("--samples", "samples", number(overrides.samples)));
   FPTQ_TRY_VOID(set("--seqlen", "seqlen", number(overrides.seqlen)));

@@ -79,6 +79,18 @@ struct CalibrationSource {
   bool operator==(const CalibrationSource&) const = default;
 };
 
+// Bits that are given to the linears where they matter most (quantize/precision_search.h).
+struct PrecisionTarget {
+  double bits_per_weight = 0;  // of all linears of the decoder with their scales; 0: no target
+  // Sequences of the calibration set that sensitivity is measured on, at most
+  // kSensitivityTokens of each.
+  std::uint64_t samples = 8;
+
+  bool operator==(const PrecisionTarget&) const = default;
+};
+
+inline constexpr std::uint64_t kSensitivityTokens = 256;
+
 struct Recipe {
   std::string name;                                    // "rtn", or what the file says
   LayerChoice linears;                                 // projections of attention and MLP
@@ -94,6 +106,7 @@ struct Recipe {
   // or dynamic by their range; dynamic, too, where they ought to be equalized and cannot be,
   // because they follow no norm or `equalization` is kNone. Absent: as the schemes say.
   std::optional<algo::ActivationThresholds> activation_policy;
+  PrecisionTarget precision;         // where given, linears get schemes of their own
   CalibrationSource calibration;     // read where needs_calibration()
   std::optional<DType> scale_dtype;  // absent: BF16 for BF16 weights, else F16
   std::uint64_t seed = 0;
@@ -109,6 +122,8 @@ struct Recipe {
   [[nodiscard]] bool observes_inputs() const;
   // Whether linears are rounded block by block on what the quantized blocks before them compute.
   [[nodiscard]] bool rounds_in_blocks() const;
+  // Whether linears get schemes of their own to meet a target.
+  [[nodiscard]] bool has_target() const { return precision.bits_per_weight > 0; }
   // Whether quantizing runs the model on text.
   [[nodiscard]] bool needs_calibration() const;
 };
@@ -129,6 +144,7 @@ struct RecipeOverrides {
   std::optional<std::uint64_t> samples;
   std::optional<std::uint64_t> seqlen;
   std::optional<std::uint64_t> self_samples;
+  std::optional<std::string> target_bpw;   // 4.6: bits per weight of the linears; 0: no target
   std::optional<std::string> scale_dtype;  // auto, f16, bf16, f32
   std::optional<std::uint64_t> seed;
   std::vector<std::string> overrides;  // "REGEX=SCHEME", tried before the recipe's own

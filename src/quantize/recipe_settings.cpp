@@ -65,6 +65,9 @@ bool uses_gptq(const Recipe& recipe) {
 bool calibrates(const Recipe& recipe) {
   return recipe.needs_calibration();
 }
+bool has_target(const Recipe& recipe) {
+  return recipe.has_target();
+}
 // Keys of calibration are printed together: who reads a recipe sees what is off, too.
 bool transforms(const Recipe& recipe) {
   return recipe.needs_calibration() || recipe.rotation != RotationKind::kNone;
@@ -126,7 +129,7 @@ std::string single_quoted(std::string_view text) {
   return result + "'";
 }
 
-constexpr std::array<RecipeSetting, 20> kSettings = {{
+constexpr std::array<RecipeSetting, 22> kSettings = {{
     {"rounding",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
@@ -203,6 +206,17 @@ constexpr std::array<RecipeSetting, 20> kSettings = {{
        return policy ? real_text(policy->v0) + "," + real_text(policy->v1) : std::string("none");
      },
      [](const Recipe& recipe) { return recipe.activation_policy.has_value(); }},
+    {"target_bpw",
+     [](std::string_view text, Recipe& recipe) {
+       return parse_real("target_bpw", text, 0, 32, "0 to 32", recipe.precision.bits_per_weight);
+     },
+     [](const Recipe& recipe) { return real_text(recipe.precision.bits_per_weight); }, has_target},
+    {"sensitivity_samples",
+     [](std::string_view text, Recipe& recipe) {
+       return parse_whole("sensitivity_samples", text, 1, 1000, "1 to 1000",
+                          recipe.precision.samples);
+     },
+     [](const Recipe& recipe) { return std::to_string(recipe.precision.samples); }, has_target},
     {"calib",
      [](std::string_view text, Recipe& recipe) -> Status {
        if (!is_calibration_text(text)) {
@@ -318,7 +332,7 @@ bool Recipe::rounds_in_blocks() const {
 }
 
 bool Recipe::needs_calibration() const {
-  return rounds_in_blocks() || observes_inputs();
+  return rounds_in_blocks() || observes_inputs() || has_target();
 }
 
 }  // namespace fptq::quantize

@@ -141,8 +141,8 @@ TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
       "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
       "activations, embed, head, overrides, rounding, damping, act_order, grids, "
       "alternations, correction, residual_correction, refit, descent_passes, rotate, equalize, "
-      "smoothquant_alpha, activation_policy, calib, samples, seqlen, self_samples, scale_dtype, "
-      "seed, name");
+      "smoothquant_alpha, activation_policy, target_bpw, sensitivity_samples, calib, samples, "
+      "seqlen, self_samples, scale_dtype, seed, name");
 }
 
 TEST(ParseRecipe, RejectsWhatIsNotARecipe) {
