@@ -63,6 +63,7 @@ Result<ResidualStream> ResidualStream::resume(const fs::path& directory, const s
   stream.layer_ = layer;
   FPTQ_TRY(stream.entry_, ScratchFile::open(stream.file_of(layer),
                                             std::uint64_t{rows} * stream.width_ * sizeof(float)));
+  stream.forget_entry();  // whoever was stopped may not have come to it
   return stream;
 }
 

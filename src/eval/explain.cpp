@@ -201,7 +201,9 @@ class Explainer {
     std::reverse(order.begin(), order.end());
     // Activations become integers where weights are, and come behind them.
     for (std::size_t i = 0; i + 1 < order.size(); ++i) {
-      if (order[i]->activations) std::swap(order[i], order[i + 1]);
+      if (!order[i]->activations) continue;
+      std::swap(order[i], order[i + 1]);
+      break;
     }
     return order;
   }

@@ -33,6 +33,10 @@ bool feeds_residual(BlockInput input) {
   return input == BlockInput::kOutput || input == BlockInput::kDown;
 }
 
+bool has_static_activations(const TensorPlan& plan) {
+  return plan.scheme.activations && !plan.scheme.activations->dynamic;
+}
+
 // The largest |x| of a symmetric 8-bit grid is 127 steps (numeric/quantizer.h).
 float static_scale(float absmax) {
   const float scale = absmax / 127.0f;
@@ -86,7 +90,7 @@ struct BlockRounder::Impl {
 
   Status round_block();
   Status round_readers(BlockInput input);
-  Result<float> input_absmax(BlockInput input);
+  Result<float> measured_scale(BlockInput input);
   Result<std::vector<double>> input_squares(BlockInput input,
                                             const std::optional<kernels::ActivationGrid>& grid);
   Status read_input(const calib::SequenceBatch& batch, BlockInput input,
@@ -205,14 +209,23 @@ Status BlockRounder::Impl::read_input(const calib::SequenceBatch& batch, BlockIn
   return {};
 }
 
-Result<float> BlockRounder::Impl::input_absmax(BlockInput input) {
+// The scale of a static grid for an input: its largest magnitude over all sequences is 127 steps.
+Result<float> BlockRounder::Impl::measured_scale(BlockInput input) {
   float absmax = 0;
   std::vector<float> x;
   for (const calib::SequenceBatch& batch : batches) {
     FPTQ_TRY_VOID(read_input(batch, input, std::nullopt, x));
+    FPTQ_TRY_VOID((*after_piece)(pieces_done));
+    if (!all_finite(x)) {
+      return Error{
+          Error::Kind::kFormat,
+          "inputs of " +
+              model::block_module_name(quantized.layer(), model::readers_of(input).front()) +
+              ": expected finite activations, got a NaN or an infinity"};
+    }
     for (const float value : x) absmax = std::max(absmax, std::abs(value));
   }
-  return absmax;
+  return static_scale(absmax);
 }
 
 Result<std::vector<double>> BlockRounder::Impl::input_squares(
@@ -246,13 +259,15 @@ Status BlockRounder::Impl::round_readers(BlockInput input) {
   std::optional<kernels::ActivationGrid> grid;
   std::optional<float> input_scale;
   for (const auto& [linear, plan] : linears) {
+    if (!has_static_activations(*plan) || input_scale) continue;
+    FPTQ_TRY(input_scale, measured_scale(input));
+  }
+  for (const auto& [linear, plan] : linears) {
     const auto& activations = plan->scheme.activations;
     if (!activations || grid) continue;
     grid = kernels::ActivationGrid{.symmetric = activations->symmetric,
                                    .dynamic = activations->dynamic};
-    if (activations->dynamic) continue;
-    FPTQ_TRY(const float absmax, input_absmax(input));
-    input_scale = grid->static_scale = static_scale(absmax);
+    if (!activations->dynamic) grid->static_scale = *input_scale;
   }
 
   const std::size_t width = model::block_input_width(*job.config, input);
@@ -361,7 +376,6 @@ Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLin
   const std::size_t cols = plan.shape[1];
   RoundedModule rounded{
       algo::make_quantized_matrix(rows, cols, *plan.scheme.weights, plan.quantized->scales.dtype),
-      {},
       input_scale};
   Json report = Json::object();
   if (factor != nullptr) {
@@ -374,23 +388,23 @@ Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLin
                                      .measure_nearest = false},
                                     *job.pool, rounded.matrix);
     if (!outcome) return with_context(outcome.error(), module);
-    rounded.error = outcome->error;
     report["loss"] = outcome->loss;
     report["first_loss"] = outcome->first_loss;
   } else if (job.recipe->rounding == algo::Rounding::kSearch) {
-    rounded.error = algo::round_rows_by_search(weights, importance, *job.pool, rounded.matrix);
+    algo::round_rows_by_search(weights, importance, *job.pool, rounded.matrix);
   } else {
     const bool hqq =
         job.recipe->rounding == algo::Rounding::kHqq && !plan.scheme.weights->symmetric;
-    std::vector<algo::RoundingError> errors(rows);
     job.pool->parallel_for(rows, 8, [&](std::size_t begin, std::size_t end) {
       for (std::size_t row = begin; row < end; ++row) {
         const auto values = weights.subspan(row * cols, cols);
-        errors[row] = hqq ? algo::round_row_by_hqq(values, row, rounded.matrix)
-                          : algo::round_row_to_nearest(values, row, rounded.matrix);
+        if (hqq) {
+          algo::round_row_by_hqq(values, row, rounded.matrix);
+        } else {
+          algo::round_row_to_nearest(values, row, rounded.matrix);
+        }
       }
     });
-    for (const algo::RoundingError& error : errors) rounded.error.add(error);
   }
   if (input_scale) report["input_absmax"] = static_cast<double>(*input_scale) * 127.0;
   result.report[module] = std::move(report);

@@ -43,7 +43,8 @@ struct RoundingJob {
 //   3. corrected weights W' (algo/input_correction.h), rounded under the loss that H defines
 //      (algo/gptq.h),
 //   4. the integers take the weights' place, and run in the kernels that will run them later.
-// The embedding stays as in the checkpoint.
+// The embedding stays as in the checkpoint, and so do linears that are not rounded to integers:
+// those kept in floating point are used before they are cast.
 //
 // The result depends on recipe, checkpoint and sequences only: not on threads, instruction set or
 // interruptions.

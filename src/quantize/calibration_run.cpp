@@ -111,10 +111,11 @@ Json CalibrationRun::reports() const {
 
 namespace {
 
-// Where a run's files wait while the output takes its name: beside it.
+// Where a run's files wait while the output takes its name: beside it, under a name that belongs to
+// the output under way like OUTPUT.partial itself.
 fs::path parking_place(const fs::path& output) {
   fs::path place = output.has_filename() ? output : output.parent_path();
-  place += ".calibration";
+  place += ".partial-calibration";
   return place;
 }
 
@@ -134,6 +135,11 @@ void CalibrationRun::unpark(const fs::path& directory, const fs::path& output) {
   if (!fs::exists(directory, failure) || fs::exists(calibration_folder(directory), failure)) return;
   if (!fs::exists(parking_place(output), failure)) return;
   fs::rename(parking_place(output), calibration_folder(directory), failure);
+}
+
+bool CalibrationRun::is_parked(const fs::path& output) {
+  std::error_code failure;
+  return fs::exists(parking_place(output), failure);
 }
 
 void CalibrationRun::discard_parked(const fs::path& output) {

@@ -61,6 +61,7 @@ class CalibrationRun {
   [[nodiscard]] static Status park(const std::filesystem::path& directory,
                                    const std::filesystem::path& output);
   static void unpark(const std::filesystem::path& directory, const std::filesystem::path& output);
+  [[nodiscard]] static bool is_parked(const std::filesystem::path& output);
   static void discard_parked(const std::filesystem::path& output);
 
  private:

@@ -39,6 +39,29 @@ std::shared_ptr<const io::Checkpoint> borrowed(const io::Checkpoint& checkpoint)
   return {std::shared_ptr<const void>(), &checkpoint};
 }
 
+// Adds a part of what the checkpoint's files hold: another model of the same shapes has other
+// bytes, and reading all of them would take minutes.
+void sample_files(const fs::path& model, Sha256& hash) {
+  constexpr std::size_t kSamples = 64;
+  constexpr std::size_t kSampleBytes = 4096;
+  std::vector<fs::path> files;
+  std::error_code failure;
+  if (fs::is_regular_file(model, failure)) files.push_back(model);
+  for (const auto& entry : fs::directory_iterator(model, failure)) {
+    if (entry.path().extension() == ".safetensors") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  for (const fs::path& path : files) {
+    const auto file = MappedFile::open(path);
+    if (!file) continue;
+    const std::span<const std::byte> bytes = file->bytes();
+    const std::size_t step = std::max(kSampleBytes, bytes.size() / kSamples);
+    for (std::size_t begin = 0; begin < bytes.size(); begin += step) {
+      hash.update(bytes.subspan(begin, std::min(kSampleBytes, bytes.size() - begin)));
+    }
+  }
+}
+
 Json fingerprint(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   Sha256 tensors;
   for (const io::TensorInfo& info : checkpoint.tensors()) {
@@ -48,6 +71,7 @@ Json fingerprint(const Recipe& recipe, const io::Checkpoint& checkpoint) {
   }
   const std::string config = checkpoint.config().dump();
   tensors.update(std::as_bytes(std::span(config)));
+  sample_files(checkpoint.path(), tensors);
   return {{"version", FPTQ_VERSION},
           {"recipe", print_recipe(recipe)},
           {"checkpoint", tensors.finish()}};
@@ -127,6 +151,7 @@ Status save(const CalibrationSequences& sequences, Json record, const fs::path& 
   record["warnings"] = sequences.warnings;
   record["lengths"] = sequences.lengths();
   const std::vector<std::int32_t> ids = sequences.all_ids();
+  record["ids_sha256"] = sha256_hex(std::as_bytes(std::span(ids)));
   FPTQ_TRY(OutputFile file, OutputFile::create(folder / kIdsFile));
   FPTQ_TRY_VOID(file.write(std::as_bytes(std::span(ids))));
   FPTQ_TRY_VOID(file.commit());
@@ -148,12 +173,17 @@ Result<CalibrationSequences> restore(const Json& saved, const fs::path& folder) 
     sequences.ids.push_back(std::move(ids));
     total += bytes;
   }
-  if (sequences.ids.empty() || total != file.bytes().size()) {
+  if (sequences.ids.empty() || total != file.bytes().size() ||
+      saved.value("ids_sha256", Json()) != sha256_hex(file.bytes())) {
     return Error{Error::Kind::kFormat, path.string() + ": expected the ids of the sequences that " +
                                            kProgressFile + " lists. Begin again with --overwrite"};
   }
-  sequences.source = saved.value("calibration", Json::object());
-  sequences.warnings = saved.value("warnings", std::vector<std::string>());
+  sequences.source = saved.value("calibration", Json());
+  if (!sequences.source.is_object()) sequences.source = Json::object();
+  const Json warnings = saved.value("warnings", Json::array());
+  for (const Json& warning : warnings.is_array() ? warnings : Json::array()) {
+    if (warning.is_string()) sequences.warnings.push_back(warning.get<std::string>());
+  }
   return sequences;
 }
 

@@ -60,10 +60,11 @@ Result<ManifestTensor> read_tensor(const Json& json, const std::string& where,
   }
   ManifestTensor tensor;
   tensor.source = json["source"].get<std::string>();
-  if (!is_hash(member(json, "source_sha256"))) {
+  const Json& hash = member(json, "source_sha256");
+  if (!is_hash(hash) && !(hash.is_null() && json.contains("source_sha256"))) {
     return unexpected(where, what + ".source_sha256", "a SHA-256 hash");
   }
-  tensor.source_sha256 = json["source_sha256"].get<std::string>();
+  if (is_hash(hash)) tensor.source_sha256 = hash.get<std::string>();
   const Json& shape = member(json, "shape");
   if (!shape.is_array()) return unexpected(where, what + ".shape", "a list of integers");
   for (const Json& axis : shape) {

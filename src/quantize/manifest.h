@@ -32,7 +32,7 @@ inline constexpr char kManifestFile[] = "fptq_manifest.json";
 struct ManifestTensor {
   std::string source;
   Shape shape;
-  std::string source_sha256;
+  std::string source_sha256;                         // empty: the source has no such tensor
   std::map<std::string, std::string> output_sha256;  // tensor of the output -> hash
 };
 

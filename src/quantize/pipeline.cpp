@@ -82,7 +82,7 @@ Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparati
 // "3 finished blocks", "the observation", or "": what of a stopped run need not be done again.
 std::string what_is_kept(const fs::path& directory) {
   const std::size_t blocks = CalibrationRun::finished_blocks(directory).value_or(0);
-  if (blocks > 0) return std::to_string(blocks) + " finished blocks";
+  if (blocks > 0) return std::to_string(blocks) + " finished block" + (blocks == 1 ? "" : "s");
   if (has_sensitivities(directory)) return "measured sensitivities";
   return has_observation(directory) ? "the observation" : "";
 }
@@ -93,7 +93,11 @@ Status check_left_over(const QuantizeOptions& options) {
   fs::path partial = options.output;
   if (!partial.has_filename()) partial = partial.parent_path();
   partial += ".partial";
-  const std::string kept = what_is_kept(partial);
+  std::string kept = what_is_kept(partial);
+  std::error_code failure;
+  // Stopped while the complete output was about to take its name.
+  if (fs::exists(partial, failure) && CalibrationRun::is_parked(options.output))
+    kept = "all blocks";
   if (kept.empty()) return {};
   return Error{Error::Kind::kInvalidArgument,
                partial.string() + ": holds " + kept +
@@ -305,9 +309,10 @@ class Run {
 };
 
 // Removes what was begun, or says how it can be gone on with.
-Error abandon(OutputDirectory& directory, const Error& reason) {
-  const std::string kept = what_is_kept(directory.path());
+Error abandon(OutputDirectory& directory, const QuantizeOptions& options, const Error& reason) {
+  const std::string kept = options.resumable ? what_is_kept(directory.path()) : "";
   Error error = reason;
+  if (!kept.empty() && reason.kind == Error::Kind::kInvalidArgument) return error;
   if (kept.empty()) {
     directory.discard();
     if (reason.kind == Error::Kind::kInterrupted) error.message += "; nothing was written";
@@ -337,11 +342,12 @@ Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe, const io::Check
   CalibrationRun::discard_parked(options.output);
   Run run(recipe, checkpoint, options, preparation);
   const auto blocks = CalibrationRun::finished_blocks(directory.path());
-  Status status = check_disk_space(
-      directory.path(), plan.output_bytes + kSideBytes + (blocks ? 0 : needs.disk_bytes));
+  Status status =
+      check_disk_space(directory.path(), plan.output_bytes + kSideBytes +
+                                             (blocks.value_or(0) > 0 ? 0 : needs.disk_bytes));
   if (status) status = run.write(directory.path());
   if (status) status = CalibrationRun::park(directory.path(), options.output);
-  if (!status) return abandon(directory, status.error());
+  if (!status) return abandon(directory, options, status.error());
   FPTQ_TRY_VOID(directory.commit());
   CalibrationRun::discard_parked(options.output);
   return run.report();

@@ -11,6 +11,7 @@
 #include "model/llama_config.h"
 #include "quantize/layer_pattern.h"
 #include "quantize/llama_modules.h"
+#include "quantize/recipe_fields.h"
 #include "quantize/tensor_writing.h"
 
 namespace fptq::quantize {
@@ -44,6 +45,10 @@ class LayerChoices {
       decided = true;
     }
     if (module.role == LlamaModule::Role::kEmbedding) choice.scheme.activations.reset();
+    // Nobody observes the classifier's inputs: a rule for all layers is dynamic for it.
+    if (module.role == LlamaModule::Role::kClassifier) {
+      choice.scheme.activations = made_dynamic(choice.scheme.activations);
+    }
     return choice;
   }
 

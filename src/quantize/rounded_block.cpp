@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "algo/rounding.h"
+#include "base/check.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "io/safetensors_writer.h"
 
 namespace fptq::quantize {
@@ -18,18 +20,9 @@ namespace fs = std::filesystem;
 constexpr char kReportFile[] = "report.json";
 constexpr char kWeightsFile[] = "model.safetensors";
 
-// What belongs to a module, stored beside its codes.
-constexpr std::size_t kFacts = 4;  // the error's three numbers and the input scale
-
-std::vector<double> facts_of(const RoundedModule& module) {
-  return {module.error.squared_error, module.error.squared_weight, module.error.largest_error,
-          static_cast<double>(module.input_scale.value_or(0.0f))};
-}
-
-Json facts_json(const RoundedModule& module) {
-  Json json = Json::array();
-  for (const double fact : facts_of(module)) json.push_back(fact);
-  return json;
+Error damaged(const fs::path& path, const std::string& what) {
+  return Error{Error::Kind::kFormat, path.string() + ": expected " + what +
+                                         ", got something else. Begin again without --resume"};
 }
 
 }  // namespace
@@ -57,10 +50,13 @@ Status save_block(const RoundedBlock& block, const fs::path& directory) {
       FPTQ_TRY_VOID(
           writer.write(name + ".zero_points", std::as_bytes(std::span(matrix.zero_points))));
     }
-    facts[name] = facts_json(module);
+    facts[name] = module.input_scale ? Json(*module.input_scale) : Json(nullptr);
   }
   FPTQ_TRY_VOID(writer.finish());
-  const Json report = {{"modules", std::move(facts)}, {"report", block.report}};
+  FPTQ_CHECK(writer.written_files().size() == 1, "one file holds a block");
+  const Json report = {{"sha256", writer.written_files().front().sha256},
+                       {"input_scales", std::move(facts)},
+                       {"report", block.report}};
   FPTQ_TRY_VOID(write_text_file(output.path() / kReportFile, report.dump() + "\n"));
   return output.commit();
 }
@@ -70,8 +66,14 @@ Result<SavedBlock> SavedBlock::open(const fs::path& directory) {
   const std::string where = (directory / kReportFile).string();
   FPTQ_TRY(const std::string text, read_text_file(where, std::uint64_t{1} << 28));
   FPTQ_TRY(Json report, parse_json(text, where));
-  if (!report.is_object() || !report.contains("modules") || !report["modules"].is_object()) {
-    return Error{Error::Kind::kFormat, where + ": expected the report of a rounded block"};
+  if (!report.is_object() || !report.contains("input_scales") || !report.contains("sha256") ||
+      !report["input_scales"].is_object()) {
+    return damaged(where, "the report of a rounded block");
+  }
+  FPTQ_TRY(const MappedFile bytes, MappedFile::open(directory / kWeightsFile));
+  if (report["sha256"] != sha256_hex(bytes.bytes())) {
+    return damaged(directory / kWeightsFile,
+                   "the weights whose hash is in " + std::string(kReportFile));
   }
   return SavedBlock(std::move(file), std::move(report));
 }
@@ -79,7 +81,7 @@ Result<SavedBlock> SavedBlock::open(const fs::path& directory) {
 Result<RoundedModule> SavedBlock::module(const std::string& name, std::size_t rows,
                                          std::size_t cols, const QuantArgs& args,
                                          DType scale_dtype) const {
-  RoundedModule module{algo::make_quantized_matrix(rows, cols, args, scale_dtype), {}, {}};
+  RoundedModule module{algo::make_quantized_matrix(rows, cols, args, scale_dtype), {}};
   QuantizedMatrix& matrix = module.matrix;
   const auto copy = [&](const std::string& part, DType dtype, const Shape& shape,
                         auto& values) -> Status {
@@ -99,16 +101,11 @@ Result<RoundedModule> SavedBlock::module(const std::string& name, std::size_t ro
   FPTQ_TRY_VOID(copy(".codes", DType::kI8, {rows, cols}, matrix.codes));
   FPTQ_TRY_VOID(copy(".scales", DType::kF32, grids, matrix.scales));
   if (!args.symmetric) FPTQ_TRY_VOID(copy(".zero_points", DType::kI8, grids, matrix.zero_points));
-  const auto facts = report_["modules"].find(name);
-  if (facts == report_["modules"].end() || !facts->is_array() || facts->size() != kFacts) {
-    return Error{Error::Kind::kFormat, file_.path().string() + ": module \"" + name +
-                                           "\": expected its errors in " + kReportFile +
-                                           ". Begin again without --resume"};
+  const auto scale = report_["input_scales"].find(name);
+  if (scale == report_["input_scales"].end() || !(scale->is_null() || scale->is_number())) {
+    return damaged(file_.path().parent_path() / kReportFile, "the input scale of " + name);
   }
-  module.error = {facts->at(0).get<double>(), facts->at(1).get<double>(),
-                  facts->at(2).get<double>()};
-  const auto input_scale = facts->at(3).get<float>();
-  if (input_scale > 0) module.input_scale = input_scale;
+  if (scale->is_number()) module.input_scale = scale->get<float>();
   return module;
 }
 

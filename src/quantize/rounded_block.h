@@ -22,7 +22,6 @@ namespace fptq::quantize {
 // A linear whose weights have been chosen.
 struct RoundedModule {
   QuantizedMatrix matrix;
-  algo::RoundingError error;         // against the weights of the source
   std::optional<float> input_scale;  // of static activations
 };
 
@@ -36,7 +35,7 @@ struct RoundedBlock {
 // Errors: kLimit where the disk is full, kIo.
 [[nodiscard]] Status save_block(const RoundedBlock& block, const std::filesystem::path& directory);
 
-// A saved block, mapped.
+// A saved block, mapped. Its weights are what save_block() wrote, by their hash.
 class SavedBlock {
  public:
   // Errors: kNotFound, kIo, kFormat.

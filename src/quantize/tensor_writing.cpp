@@ -82,7 +82,6 @@ class MatrixWriter {
       FPTQ_TRY_VOID(sink_(*plan_.quantized->input_scale, std::as_bytes(std::span(&scale, 1))));
     }
     if (plan_.twin) FPTQ_TRY_VOID(write_grids(*plan_.twin));
-    if (rounding_.rounded != nullptr) error_ = rounding_.rounded->error;
     return TensorOutcome{sha256_.finish(), error_};
   }
 
@@ -100,7 +99,7 @@ class MatrixWriter {
     copy(matrix.codes, block.codes, matrix.cols);
     copy(matrix.scales, block.scales, groups);
     if (!matrix.args.symmetric) copy(matrix.zero_points, block.zero_points, groups);
-    return {};
+    return algo::row_error(values, row, block);
   }
 
   algo::RoundingError round_row(std::span<const float> values, std::size_t row,

@@ -121,6 +121,8 @@ Status Verification::check_source_tensors() {
   std::uint64_t total = 0;
   for (const ManifestTensor& tensor : manifest_.tensors) {
     if (!choice.includes_any(tensor.source, output_names(tensor))) continue;
+    // A classifier that rotation untied has no source of its own.
+    if (tensor.source_sha256.empty()) continue;
     chosen.push_back(&tensor);
     total += element_count(tensor.shape).value_or(0);
   }
@@ -266,6 +268,7 @@ Status Verification::rederive_repeated(Recipe recipe) {
   const TemporaryRun again{name += ".verify-" + std::to_string(::getpid())};
   QuantizeOptions how;
   how.output = again.path;
+  how.resumable = false;
   how.pool = options_.pool;
   how.ram_limit_bytes = options_.ram_limit_bytes;
   how.progress = options_.progress;

@@ -164,6 +164,48 @@ class Calibrated(harness.ProgramTest):
         self.succeed(*self.arguments('line', calib=path))
         self.assertLess(time.monotonic() - began, 60)
 
+    def test_a_run_does_not_go_on_with_another_model_of_the_same_shapes(self):
+        command = [harness.PROGRAM, *map(str, self.arguments('other', samples=400))]
+        process = subprocess.Popen(command, env=harness.clean_environment(),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        block = self.folder / 'other.partial' / 'calibration' / 'block-00000'
+        while process.poll() is None and not block.exists():
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        if (self.folder / 'other').exists():  # it was quicker
+            return
+        weights = self.model / 'model.safetensors'
+        data = weights.read_bytes()
+        try:
+            weights.write_bytes(data[:-400] + bytes(byte ^ 1 for byte in data[-400:]))
+            self.fail_with(2, *self.arguments('other', '--resume', samples=400),
+                           says='--resume: expected a run with the same checkpoint')
+        finally:
+            weights.write_bytes(data)
+        self.succeed(*self.arguments('other', '--resume', samples=400))
+
+    def test_what_lies_beside_the_output_is_left_alone(self):
+        beside = self.folder / 'mine.calibration'
+        beside.mkdir()
+        (beside / 'notes.txt').write_text('keep')
+        self.succeed(*self.arguments('mine'))
+        self.assertEqual('keep', (beside / 'notes.txt').read_text())
+        self.assertEqual(['mine', 'mine.calibration'],
+                         sorted(path.name for path in self.folder.glob('mine*')))
+
+    def test_readers_of_one_input_may_differ_in_their_activations(self):
+        for name, override in (('first', 'q_proj=w8c-a8s'), ('last', 'v_proj=w8c-a8s'),
+                               ('rule', '.*=w8c-a8s')):
+            self.succeed(*self.arguments(f'readers-{name}', '--override', override))
+            tensors = self.json_of('inspect', self.folder / f'readers-{name}')['tensors']
+            schemes = {tensor['name']: tensor['scheme'] for tensor in tensors}
+            for module in 'qkv':
+                wanted = override.startswith(('.*', module))
+                self.assertEqual('w8c-a8s' if wanted else 'w4g32-a8t',
+                                 schemes[f'model.layers.0.self_attn.{module}_proj.weight'])
+            self.succeed('run', self.folder / f'readers-{name}', '-p', 'abc', '-n', '2')
+
     def test_static_activations_run(self):
         self.succeed(*self.arguments('static', '--activations', 'a8s'))
         schemes = {tensor['name']: tensor['scheme']

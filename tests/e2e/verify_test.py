@@ -23,6 +23,12 @@ class Verify(harness.ProgramTest):
                          *flags).check_returncode()
             cls.outputs[recipe] = output
 
+    def test_a_rotated_output_whose_classifier_was_tied(self):
+        output = self.folder / 'rotated'
+        self.succeed('quantize', self.model, '-o', output, '--recipe', 'rtn', '--rotate', 'hadamard')
+        self.succeed('verify', output)
+        self.succeed('verify', output, '--base', self.model)
+
     def copy(self, recipe, name):
         return shutil.copytree(self.outputs[recipe], self.folder / name)
 
