@@ -86,6 +86,7 @@ Status run_quantize(const QuantizeCommandOptions& options) {
   how.resume = options.resume;
   how.pool = &pool;
   how.ram_limit_bytes = options.common.ram_limit_bytes;
+  FPTQ_TRY(how.isa, selected_isa(options.common));
   how.progress = console.progress();
   FPTQ_TRY(const quantize::QuantizeReport report,
            quantize::quantize_checkpoint(recipe, *checkpoint, how));

@@ -121,8 +121,9 @@ Result<BlockRounder> BlockRounder::begin(const RoundingJob& job, std::size_t fir
       return calib::ResidualStream::resume(job.directory, name, *job.config, ids.size(),
                                            first_layer);
     }
-    FPTQ_TRY(const ops::Embedding embedding,
-             model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool}));
+    FPTQ_TRY(
+        const ops::Embedding embedding,
+        model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool, .isa = job.isa}));
     return calib::ResidualStream::create(job.directory, name, *job.config, embedding, ids);
   };
   FPTQ_TRY(calib::ResidualStream quantized, stream("quantized"));
@@ -173,7 +174,8 @@ void BlockRounder::remove() {
 Status BlockRounder::Impl::round_block() {
   const std::size_t layer = quantized.layer();
   const auto load = [&] {
-    return DecoderBlock::load(*job.checkpoint, *job.config, layer, {.pool = job.pool});
+    return DecoderBlock::load(*job.checkpoint, *job.config, layer,
+                              {.pool = job.pool, .isa = job.isa});
   };
   FPTQ_TRY(quantized_block, load());
   if (original) {
@@ -205,7 +207,7 @@ Status BlockRounder::Impl::read_input(const calib::SequenceBatch& batch, BlockIn
   const std::size_t width = model::block_input_width(*job.config, input);
   x.resize(batch.rows * width);
   FPTQ_TRY_VOID(quantized.input(*quantized_block, batch, input, x.data()));
-  if (grid) ops::fake_quantize(x.data(), batch.rows, width, *grid, best_isa(), *job.pool, x.data());
+  if (grid) ops::fake_quantize(x.data(), batch.rows, width, *grid, job.isa, *job.pool, x.data());
   return {};
 }
 
@@ -280,10 +282,10 @@ Status BlockRounder::Impl::round_readers(BlockInput input) {
     const bool corrects = original && how.correction != 0;
     const bool corrects_residual =
         original && feeds_residual(input) && how.residual_correction != 0 && how.correction != 0;
-    algo::MomentAccumulator sums(width, corrects, best_isa());
+    algo::MomentAccumulator sums(width, corrects, job.isa);
     std::optional<algo::OutputMomentAccumulator> residual_sum;
     const std::size_t hidden = job.config->hidden_size;
-    if (corrects_residual) residual_sum.emplace(hidden, width, best_isa());
+    if (corrects_residual) residual_sum.emplace(hidden, width, job.isa);
     std::vector<float> xq;
     std::vector<float> xf;
     std::vector<float> hq;
@@ -308,7 +310,7 @@ Status BlockRounder::Impl::round_readers(BlockInput input) {
     moments = sums.finish(*job.pool);
     if (residual_sum) output_moment = residual_sum->finish(*job.pool);
     auto made = algo::InputFactor::make(
-        moments, {.damping = how.damping, .act_order = how.act_order}, *job.pool);
+        moments, {.damping = how.damping, .act_order = how.act_order, .isa = job.isa}, *job.pool);
     if (!made) {
       return with_context(made.error(),
                           "inputs of " + model::block_module_name(layer, linears[0].first));
@@ -359,7 +361,7 @@ Result<std::vector<float>> BlockRounder::Impl::target_weights(
   if (factor == nullptr || !original || how.correction == 0) return weights;
   auto corrected = algo::corrected_weights(
       weights, moments, *factor, output_moment,
-      {.alpha = how.correction, .beta = how.residual_correction}, *job.pool);
+      {.alpha = how.correction, .beta = how.residual_correction, .isa = job.isa}, *job.pool);
   if (!corrected) {
     return with_context(corrected.error(), model::block_module_name(quantized.layer(), linear));
   }
@@ -385,7 +387,8 @@ Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLin
                                      .alternations = static_cast<int>(how.alternations),
                                      .refit = how.refit,
                                      .descent_passes = static_cast<int>(how.descent_passes),
-                                     .measure_nearest = false},
+                                     .measure_nearest = false,
+                                     .isa = job.isa},
                                     *job.pool, rounded.matrix);
     if (!outcome) return with_context(outcome.error(), module);
     report["loss"] = outcome->loss;
@@ -425,7 +428,7 @@ Status BlockRounder::Impl::put_in_place(BlockLinear linear, const TensorPlan& pl
   std::optional<Grid> grid;
   if (module.input_scale) grid = Grid{*module.input_scale, 0};
   auto made =
-      ops::Linear::quantized(std::move(packed), plan.scheme.activations, grid, bias, best_isa());
+      ops::Linear::quantized(std::move(packed), plan.scheme.activations, grid, bias, job.isa);
   if (!made) return with_context(made.error(), name);
   quantized_block->set_linear(linear, *std::move(made));
   return {};

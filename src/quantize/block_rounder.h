@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "calib/residual_stream.h"
@@ -32,6 +33,7 @@ struct RoundingJob {
   std::span<const std::vector<std::int32_t>> sequences;
   std::filesystem::path directory;  // for the streams; exists
   ThreadPool* pool;
+  Isa isa;  // of the kernels; does not change results
 };
 
 // For each input of a block, in the order of the forward pass:

@@ -43,11 +43,11 @@ std::optional<std::size_t> CalibrationRun::finished_blocks(const fs::path& direc
 Result<CalibrationRun> CalibrationRun::open(const Recipe& recipe, const Plan& plan,
                                             const io::Checkpoint& checkpoint,
                                             const CalibrationSequences& sequences,
-                                            const fs::path& directory, ThreadPool& pool) {
+                                            const fs::path& directory, ThreadPool& pool, Isa isa) {
   FPTQ_TRY(model::LlamaConfig config,
            model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
   CalibrationRun run(recipe, plan, checkpoint, sequences, std::move(config),
-                     calibration_folder(directory), pool);
+                     calibration_folder(directory), pool, isa);
   run.finished_ = std::min(finished_blocks(directory).value_or(0), run.config_.num_layers);
   return run;
 }
@@ -64,7 +64,8 @@ Status CalibrationRun::round_blocks(const ProgressFn& progress) {
                         .config = &config_,
                         .sequences = sequences_->ids,
                         .directory = directory_,
-                        .pool = pool_};
+                        .pool = pool_,
+                        .isa = isa_};
   FPTQ_TRY(BlockRounder rounder, BlockRounder::begin(job, finished_));
   const std::uint64_t pieces = rounder.pieces_per_block();
   while (finished_ < config_.num_layers) {

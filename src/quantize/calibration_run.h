@@ -38,7 +38,7 @@ class CalibrationRun {
                                                    const io::Checkpoint& checkpoint,
                                                    const CalibrationSequences& sequences,
                                                    const std::filesystem::path& directory,
-                                                   ThreadPool& pool);
+                                                   ThreadPool& pool, Isa isa);
 
   // How many blocks of an earlier run lie in the directory; nothing where there was none.
   [[nodiscard]] static std::optional<std::size_t> finished_blocks(
@@ -67,14 +67,15 @@ class CalibrationRun {
  private:
   CalibrationRun(const Recipe& recipe, const Plan& plan, const io::Checkpoint& checkpoint,
                  const CalibrationSequences& sequences, model::LlamaConfig config,
-                 std::filesystem::path directory, ThreadPool& pool)
+                 std::filesystem::path directory, ThreadPool& pool, Isa isa)
       : recipe_(&recipe),
         plan_(&plan),
         checkpoint_(&checkpoint),
         sequences_(&sequences),
         config_(std::move(config)),
         directory_(std::move(directory)),
-        pool_(&pool) {}
+        pool_(&pool),
+        isa_(isa) {}
 
   [[nodiscard]] std::filesystem::path block_directory(std::size_t layer) const;
 
@@ -85,6 +86,7 @@ class CalibrationRun {
   model::LlamaConfig config_;
   std::filesystem::path directory_;
   ThreadPool* pool_;
+  Isa isa_;
   std::size_t finished_ = 0;  // blocks
   std::optional<SavedBlock> open_block_;
   std::size_t open_layer_ = 0;

@@ -78,7 +78,7 @@ Json fingerprint(const Recipe& recipe, const io::Checkpoint& checkpoint) {
 }
 
 Result<CalibrationSequences> draw(const Recipe& recipe, const io::Checkpoint& checkpoint,
-                                  ThreadPool& pool, const ProgressFn& progress) {
+                                  ThreadPool& pool, Isa isa, const ProgressFn& progress) {
   const std::string where = checkpoint.path().string();
   auto files = checkpoint.tokenizer();
   if (!files) {
@@ -96,7 +96,7 @@ Result<CalibrationSequences> draw(const Recipe& recipe, const io::Checkpoint& ch
       .seed = recipe.seed};
   const auto from_model = [&]() -> Result<calib::CalibrationSet> {
     FPTQ_TRY(model::LlamaModel model,
-             model::LlamaModel::load(borrowed(checkpoint), {.pool = &pool}));
+             model::LlamaModel::load(borrowed(checkpoint), {.pool = &pool, .isa = isa}));
     return calib::calibration_from_model(model, tokenizer, special, options, progress);
   };
   const std::string& text = recipe.calibration.text;
@@ -225,7 +225,7 @@ bool has_calibration_sequences(const fs::path& directory) {
 Result<CalibrationSequences> open_calibration_sequences(const Recipe& recipe,
                                                         const io::Checkpoint& checkpoint,
                                                         const fs::path& directory, bool resume,
-                                                        ThreadPool& pool,
+                                                        ThreadPool& pool, Isa isa,
                                                         const ProgressFn& progress) {
   const fs::path folder = calibration_folder(directory);
   const Json expected = fingerprint(recipe, checkpoint);
@@ -247,7 +247,7 @@ Result<CalibrationSequences> open_calibration_sequences(const Recipe& recipe,
   fs::remove_all(folder, failure);
   fs::create_directories(folder, failure);
   if (failure) return system_error(folder, "create the directory", failure.value());
-  FPTQ_TRY(CalibrationSequences sequences, draw(recipe, checkpoint, pool, progress));
+  FPTQ_TRY(CalibrationSequences sequences, draw(recipe, checkpoint, pool, isa, progress));
   FPTQ_TRY_VOID(save(sequences, expected, folder));
   return sequences;
 }

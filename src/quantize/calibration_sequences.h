@@ -50,7 +50,7 @@ struct CalibrationSequences {
 // calibration_from_file()'s and calibration_from_model()'s; kFormat, kLimit, kIo.
 [[nodiscard]] Result<CalibrationSequences> open_calibration_sequences(
     const Recipe& recipe, const io::Checkpoint& checkpoint, const std::filesystem::path& directory,
-    bool resume, ThreadPool& pool, const ProgressFn& progress);
+    bool resume, ThreadPool& pool, Isa isa, const ProgressFn& progress);
 
 // Whether sequences lie in the directory, and so everything that was made from them.
 [[nodiscard]] bool has_calibration_sequences(const std::filesystem::path& directory);

@@ -17,19 +17,20 @@ constexpr std::size_t kBatchRows = 512;
 }  // namespace
 
 Result<CandidateRounder> CandidateRounder::make(const Recipe& recipe, std::span<const float> x,
-                                                std::size_t width, ThreadPool& pool) {
-  CandidateRounder rounder(recipe, x, width, pool);
+                                                std::size_t width, ThreadPool& pool, Isa isa) {
+  CandidateRounder rounder(recipe, x, width, pool, isa);
   const auto finite = [](float value) { return std::isfinite(value); };
   if (!std::all_of(x.begin(), x.end(), finite)) {
     return Error{Error::Kind::kFormat, "expected finite activations, got NaN or infinity"};
   }
   if (recipe.rounding != algo::Rounding::kGptq) return rounder;
-  algo::MomentAccumulator sums(width, /*with_cross=*/false, best_isa());
+  algo::MomentAccumulator sums(width, /*with_cross=*/false, isa);
   sums.add(x.data(), nullptr, x.size() / width, pool);
   rounder.moments_ = sums.finish(pool);
   FPTQ_TRY(rounder.factor_, algo::InputFactor::make(rounder.moments_,
                                                     {.damping = recipe.calibrated.damping,
-                                                     .act_order = recipe.calibrated.act_order},
+                                                     .act_order = recipe.calibrated.act_order,
+                                                     .isa = isa},
                                                     pool));
   algo::damp(rounder.factor_->damping().lambda, rounder.moments_);
   return rounder;
@@ -44,7 +45,8 @@ Result<QuantizedMatrix> CandidateRounder::round(std::span<const float> weights, 
                                            .alternations = 0,
                                            .refit = false,
                                            .descent_passes = 0,
-                                           .measure_nearest = false},
+                                           .measure_nearest = false,
+                                           .isa = isa_},
                                           *pool_, matrix);
     if (!outcome) return outcome.error();
     return matrix;
@@ -64,7 +66,7 @@ Result<double> CandidateRounder::loss(std::span<const float> weights,
   algo::weight_difference(weights, matrix, 0, outputs, difference.data(), width_);
   FPTQ_TRY(Tensor tensor, Tensor::from_f32({outputs, width_}, difference));
   difference = {};
-  FPTQ_TRY(ops::Linear error, ops::Linear::dense(std::move(tensor), std::nullopt, best_isa()));
+  FPTQ_TRY(ops::Linear error, ops::Linear::dense(std::move(tensor), std::nullopt, isa_));
   const std::size_t tokens = x_.size() / width_;
   std::vector<double> squares(tokens);
   std::vector<float> y;

@@ -26,7 +26,8 @@ class CandidateRounder {
   //   x  [R, K] what the linears read; has to outlive this
   // Errors: kFormat for inputs that are not finite.
   [[nodiscard]] static Result<CandidateRounder> make(const Recipe& recipe, std::span<const float> x,
-                                                     std::size_t width, ThreadPool& pool);
+                                                     std::size_t width, ThreadPool& pool,
+                                                     Isa isa = best_isa());
 
   //   weights  [N, K], finite
   [[nodiscard]] Result<QuantizedMatrix> round(std::span<const float> weights, const Shape& shape,
@@ -40,13 +41,14 @@ class CandidateRounder {
 
  private:
   CandidateRounder(const Recipe& recipe, std::span<const float> x, std::size_t width,
-                   ThreadPool& pool)
-      : recipe_(&recipe), x_(x), width_(width), pool_(&pool) {}
+                   ThreadPool& pool, Isa isa)
+      : recipe_(&recipe), x_(x), width_(width), pool_(&pool), isa_(isa) {}
 
   const Recipe* recipe_;
   std::span<const float> x_;
   std::size_t width_;
   ThreadPool* pool_;
+  Isa isa_;
   algo::InputMoments moments_;               // damped
   std::optional<algo::InputFactor> factor_;  // where GPTQ rounds
 };

@@ -48,8 +48,8 @@ class Observer {
   using Step = Status (ResidualStream::*)(DecoderBlock&, const SequenceBatch&);
 
   Status watch_block(std::size_t layer) {
-    FPTQ_TRY(block_,
-             DecoderBlock::load(*job_.checkpoint, *job_.config, layer, {.pool = job_.pool}));
+    FPTQ_TRY(block_, DecoderBlock::load(*job_.checkpoint, *job_.config, layer,
+                                        {.pool = job_.pool, .isa = job_.isa}));
     FPTQ_TRY_VOID(watch(BlockInput::kAttention));
     FPTQ_TRY_VOID(advance(&ResidualStream::compute_attention));
     FPTQ_TRY_VOID(watch(BlockInput::kOutput));
@@ -142,7 +142,7 @@ Result<std::vector<InputChoice>> observe_inputs(const ObservationJob& job,
   std::error_code failure;
   if (fs::exists(file, failure)) return read_choices(file, job.config->num_layers);
   FPTQ_TRY(const ops::Embedding embedding,
-           model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool}));
+           model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool, .isa = job.isa}));
   FPTQ_TRY(ResidualStream stream, ResidualStream::create(job.directory, "observed", *job.config,
                                                          embedding, job.sequences->all_ids()));
   FPTQ_TRY(std::vector<InputChoice> choices, Observer(job, std::move(stream), progress).run());

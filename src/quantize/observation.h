@@ -30,6 +30,7 @@ struct ObservationJob {
   const CalibrationSequences* sequences;
   std::filesystem::path directory;  // calibration_folder(); exists
   ThreadPool* pool;
+  Isa isa;
 };
 
 // Runs the model block by block over all sequences, and decides about every input by its

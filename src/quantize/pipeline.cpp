@@ -59,6 +59,17 @@ struct CalibrationNeeds {
   std::uint64_t disk_bytes = 0;
 };
 
+// Bytes of tensors that are not in the file as they are used: a model of them lies in memory.
+std::uint64_t copied_bytes(const io::Checkpoint& checkpoint) {
+  std::uint64_t copied = 0;
+  for (const io::TensorInfo& info : checkpoint.tensors()) {
+    const std::uint64_t dense_bytes =
+        element_count(info.shape).value_or(0) * dtype_bytes(info.dtype);
+    if (info.stored_bytes != dense_bytes) copied += dense_bytes;
+  }
+  return copied;
+}
+
 Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparation& preparation,
                                            std::size_t threads) {
   const io::Checkpoint& checkpoint = preparation.checkpoint();
@@ -67,14 +78,20 @@ Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparati
            model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
   const auto seqlen = std::min<std::uint64_t>(recipe.calibration.seqlen, config.max_positions);
   // The block that is quantized and the original one.
-  const std::uint64_t copies = preparation.transforms() ? 2 * block_copy_bytes(config) : 0;
+  std::uint64_t copies = preparation.transforms() ? 2 * block_copy_bytes(config) : 0;
   const auto samples = recipe.calibration.samples + recipe.calibration.self_samples;
+  const std::uint64_t copied = copied_bytes(checkpoint);
+  copies += 2 * copied / config.num_layers;
   CalibrationNeeds needs{BlockRounder::working_bytes(recipe, config, seqlen, threads) + copies,
                          BlockRounder::disk_bytes(recipe, config, samples * seqlen)};
   if (recipe.has_target()) {
     const std::uint64_t measured = std::min(recipe.precision.samples, samples);
     needs.memory_bytes =
-        std::max(needs.memory_bytes, sensitivity_working_bytes(recipe, config, measured));
+        std::max(needs.memory_bytes, sensitivity_working_bytes(recipe, config, measured) + copies);
+  }
+  // Samples are drawn from the whole model.
+  if (recipe.calibration.text == "self" || recipe.calibration.self_samples > 0) {
+    needs.memory_bytes = std::max(needs.memory_bytes, copied);
   }
   return needs;
 }
@@ -156,7 +173,7 @@ class Run {
   Status round_blocks(const fs::path& directory) {
     FPTQ_TRY(calibration_,
              CalibrationRun::open(recipe_, plan(), checkpoint(), preparation_.sequences(),
-                                  directory, *options_.pool));
+                                  directory, *options_.pool, options_.isa));
     return calibration_->round_blocks(options_.progress);
   }
 
@@ -330,7 +347,8 @@ Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe, const io::Check
   FPTQ_CHECK(options.pool != nullptr, "a thread pool is required");
   FPTQ_TRY_VOID(check_output_path(options.output, checkpoint));
   FPTQ_TRY_VOID(check_left_over(options));
-  FPTQ_TRY(Preparation preparation, Preparation::begin(recipe, checkpoint, *options.pool));
+  FPTQ_TRY(Preparation preparation,
+           Preparation::begin(recipe, checkpoint, *options.pool, options.isa));
   const Plan& plan = preparation.plan();
   FPTQ_TRY(const CalibrationNeeds needs,
            calibration_needs(recipe, preparation, options.pool->threads()));

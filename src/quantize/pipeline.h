@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/progress.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -17,11 +18,12 @@
 namespace fptq::quantize {
 
 struct QuantizeOptions {
-  std::filesystem::path output;       // a directory that does not exist yet
-  bool overwrite = false;             // replace what has that name, once the new one is complete
-  bool resume = false;                // go on where a calibrated run was stopped
-  bool resumable = true;              // keep finished blocks where a run is stopped
-  ThreadPool* pool = nullptr;         // required
+  std::filesystem::path output;  // a directory that does not exist yet
+  bool overwrite = false;        // replace what has that name, once the new one is complete
+  bool resume = false;           // go on where a calibrated run was stopped
+  bool resumable = true;         // keep finished blocks where a run is stopped
+  ThreadPool* pool = nullptr;    // required
+  Isa isa = best_isa();          // of the kernels that calibration runs; no result depends on it
   std::uint64_t ram_limit_bytes = 0;  // refuse to begin where more is needed; 0: no limit
   std::uint64_t max_shard_bytes = 5'000'000'000;
   ProgressFn progress;

@@ -91,7 +91,7 @@ class Measurement {
   }
 
  private:
-  [[nodiscard]] model::LoadOptions options() const { return {.pool = job_.pool}; }
+  [[nodiscard]] model::LoadOptions options() const { return {.pool = job_.pool, .isa = job_.isa}; }
 
   // The candidates of a linear whose KL is measured.
   [[nodiscard]] std::vector<std::size_t> measured(const PrecisionLinear& linear) const {
@@ -178,7 +178,8 @@ class Measurement {
       const BlockInput input = model::block_input_of(linears[i].linear);
       const std::vector<float>& x = inputs[static_cast<std::size_t>(input)];
       if (!rounder || input != of) {
-        auto made = CandidateRounder::make(*job_.recipe, x, linears[i].shape[1], *job_.pool);
+        auto made =
+            CandidateRounder::make(*job_.recipe, x, linears[i].shape[1], *job_.pool, job_.isa);
         if (!made) return with_context(made.error(), "inputs of " + linears[i].module);
         rounder = *std::move(made);
         of = input;

@@ -26,6 +26,7 @@ struct SensitivityJob {
   const model::LlamaConfig* config;
   std::span<const std::vector<std::int32_t>> sequences;  // R tokens in all
   ThreadPool* pool;
+  Isa isa = best_isa();
   // Every candidate is measured, not only the first and the last: to see how good estimates are.
   bool measure_all = false;
 };

@@ -24,8 +24,8 @@ bool has_sensitivities(const std::filesystem::path& directory) {
 }
 
 Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoint& checkpoint,
-                                       ThreadPool& pool) {
-  Preparation preparation(recipe, checkpoint, pool);
+                                       ThreadPool& pool, Isa isa) {
+  Preparation preparation(recipe, checkpoint, pool, isa);
   if (recipe.rotation == RotationKind::kHadamard) {
     FPTQ_TRY(const model::LlamaConfig config,
              model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
@@ -51,8 +51,9 @@ Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoin
 Status Preparation::complete(const std::filesystem::path& directory, bool resume,
                              const ProgressFn& progress) {
   if (!recipe_->needs_calibration()) return {};
-  FPTQ_TRY(CalibrationSequences sequences,
-           open_calibration_sequences(*recipe_, *source_, directory, resume, *pool_, progress));
+  FPTQ_TRY(
+      CalibrationSequences sequences,
+      open_calibration_sequences(*recipe_, *source_, directory, resume, *pool_, isa_, progress));
   sequences_ = std::make_unique<CalibrationSequences>(std::move(sequences));
   if (recipe_->observes_inputs()) FPTQ_TRY_VOID(observe(directory, progress));
   return recipe_->has_target() ? choose_precision(directory, progress) : Status();
@@ -77,7 +78,8 @@ Status Preparation::choose_precision(const std::filesystem::path& directory,
                            .checkpoint = &checkpoint(),
                            .config = &config,
                            .sequences = sequences,
-                           .pool = pool_};
+                           .pool = pool_,
+                           .isa = isa_};
   const auto save = [&](std::span<const LinearSensitivity> all) {
     return write_text_file(file, sensitivities_json(problem, all).dump(1) + "\n");
   };
@@ -103,7 +105,8 @@ Status Preparation::observe(const std::filesystem::path& directory, const Progre
                            .config = &config,
                            .sequences = sequences_.get(),
                            .directory = calibration_folder(directory),
-                           .pool = pool_};
+                           .pool = pool_,
+                           .isa = isa_};
   FPTQ_TRY(inputs_, observe_inputs(job, progress));
   const InputScales scales = scales_of(inputs_);
   if (!scales.empty()) {

@@ -30,8 +30,8 @@ class Preparation {
   // Recipe, checkpoint and pool outlive the preparation.
   // Errors: those of make_plan(), RotatedCheckpoint::create() and precision_problem().
   [[nodiscard]] static Result<Preparation> begin(const Recipe& recipe,
-                                                 const io::Checkpoint& checkpoint,
-                                                 ThreadPool& pool);
+                                                 const io::Checkpoint& checkpoint, ThreadPool& pool,
+                                                 Isa isa);
 
   // directory: of the output under way. Does nothing where the recipe needs no calibration.
   // Errors: those of open_calibration_sequences(), observe_inputs(), EqualizedCheckpoint::create()
@@ -54,8 +54,8 @@ class Preparation {
   [[nodiscard]] const Json& precision() const { return precision_; }
 
  private:
-  Preparation(const Recipe& recipe, const io::Checkpoint& checkpoint, ThreadPool& pool)
-      : recipe_(&recipe), source_(&checkpoint), pool_(&pool) {}
+  Preparation(const Recipe& recipe, const io::Checkpoint& checkpoint, ThreadPool& pool, Isa isa)
+      : recipe_(&recipe), source_(&checkpoint), pool_(&pool), isa_(isa) {}
 
   [[nodiscard]] Status choose_precision(const std::filesystem::path& directory,
                                         const ProgressFn& progress);
@@ -64,6 +64,7 @@ class Preparation {
   const Recipe* recipe_;
   const io::Checkpoint* source_;
   ThreadPool* pool_;
+  Isa isa_;
   std::unique_ptr<RotatedCheckpoint> rotated_;      // null: not rotated
   std::unique_ptr<EqualizedCheckpoint> equalized_;  // null: not equalized
   std::unique_ptr<CalibrationSequences> sequences_;

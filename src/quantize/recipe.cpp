@@ -18,17 +18,6 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Patterns are printable ASCII (LayerPattern), names are checked: a single-quoted YAML string
-// holds them with nothing to escape but the quote.
-std::string single_quoted(std::string_view text) {
-  std::string result = "'";
-  for (const char c : text) {
-    if (c == '\'') result += '\'';
-    result += c;
-  }
-  return result + "'";
-}
-
 }  // namespace
 
 std::span<const std::string_view> builtin_recipe_names() {

@@ -35,6 +35,15 @@ std::string in_quotes(std::string_view text) {
   return "\"" + std::string(text.substr(0, 80)) + "\"";
 }
 
+std::string single_quoted(std::string_view text) {
+  std::string result = "'";
+  for (const char c : text) {
+    if (c == '\'') result += '\'';
+    result += c;
+  }
+  return result + "'";
+}
+
 std::string listed(std::span<const std::string_view> names) {
   std::string text;
   for (const std::string_view name : names) {

@@ -19,6 +19,10 @@ namespace fptq::quantize {
 // The text in quotes, its first 80 bytes: messages stay readable whatever a file holds.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
+// A single-quoted YAML string: text of one line without control characters, in which nothing but
+// the quote has to be escaped.
+[[nodiscard]] std::string single_quoted(std::string_view text);
+
 // "rtn, int8".
 [[nodiscard]] std::string listed(std::span<const std::string_view> names);
 

@@ -120,15 +120,6 @@ bool is_calibration_text(std::string_view text) {
   });
 }
 
-std::string single_quoted(std::string_view text) {
-  std::string result = "'";
-  for (const char c : text) {
-    if (c == '\'') result += '\'';
-    result += c;
-  }
-  return result + "'";
-}
-
 constexpr std::array<RecipeSetting, 22> kSettings = {{
     {"rounding",
      [](std::string_view text, Recipe& recipe) -> Status {

@@ -65,7 +65,16 @@ class Calibrated(harness.ProgramTest):
     def test_the_output_does_not_depend_on_threads_and_instruction_sets(self):
         self.succeed(*self.arguments('one', '--threads', '1'))
         self.succeed(*self.arguments('three', '--threads', '3'))
-        self.assertEqual(bytes_of(self.folder / 'one'), bytes_of(self.folder / 'three'))
+        one = bytes_of(self.folder / 'one')
+        self.assertEqual(one, bytes_of(self.folder / 'three'))
+        for isa in ('scalar', 'avx2', 'avx512vnni', 'neon'):
+            result = harness.fptq(*self.arguments(isa, '--isa', isa))
+            if result.returncode == 0:
+                self.assert_same(one, bytes_of(self.folder / isa))
+            else:  # this CPU lacks it, and that is said
+                self.assertEqual(3, result.returncode)
+                self.assertIn(isa, result.stderr.decode())
+                self.assertNotEqual('scalar', isa)
 
     def test_killed_at_random_moments_it_goes_on_and_gives_the_same_bytes(self):
         whole = self.folder / 'whole'
