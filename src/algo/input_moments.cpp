@@ -74,7 +74,7 @@ void OuterProductSum::flush(ThreadPool& pool) {
     if (symmetric_ && j < i) return;
     const std::size_t rows = std::min(kTile, left_width_ - i);
     const std::size_t cols = std::min(kTile, right_width_ - j);
-    alignas(64) float tile[kTile * kTile];
+    alignas(64) float tile[kTile * kTile] = {};
     products.multiply(left.at(i, 0), right.at(j, 0), {tile, kTile}, {rows, cols, pending_});
     for (std::size_t r = 0; r < rows; ++r) {
       float* out = total.row(i + r) + j;

@@ -129,8 +129,11 @@ Status run_explain(const ExplainCommandOptions& options) {
   if (!options.html.empty()) {
     FPTQ_TRY_VOID(write_text_file(options.html, report::explanation_html(all)));
   }
-  Json json = {{"base", options.base.string()}, {"candidate", options.candidate.string()}};
-  json.update(eval::to_json(explanation));
+  Json json;
+  json["base"] = options.base.string();
+  json["candidate"] = options.candidate.string();
+  const Json explained = eval::to_json(explanation);
+  for (const auto& [key, value] : explained.items()) json[key] = value;
   return write_json(options.common, json);
 }
 

@@ -37,9 +37,9 @@ Error unexpected(const std::string& where, const std::string& what, const std::s
 
 // The member `key` of an object; null where there is none.
 const Json& member(const Json& object, const char* key) {
-  static const Json kNull;
+  static const Json nothing;
   const auto found = object.find(key);
-  return found == object.end() ? kNull : *found;
+  return found == object.end() ? nothing : *found;
 }
 
 Result<std::map<std::string, std::string>> read_hashes(const Json& json, const std::string& where,
