@@ -104,14 +104,6 @@ void add_recipe_flag(CLI::App& command, const std::string& name, std::optional<s
       ->type_name(type);
 }
 
-void add_count_flag(CLI::App& command, const std::string& name, std::optional<std::uint64_t>& value,
-                    const std::string& description) {
-  command
-      .add_option_function<std::uint64_t>(
-          name, [&value](std::uint64_t count) { value = count; }, description)
-      ->type_name("N");
-}
-
 }  // namespace
 
 void add_quantize_command(CLI::App& app, Action& action) {
@@ -150,10 +142,10 @@ void add_quantize_command(CLI::App& app, Action& action) {
   add_recipe_flag(
       *command, "--calib", overrides.calib, "FILE[:FORMAT]|self",
       "Calibration text: UTF-8 text, JSONL with a `text` field, or the model's samples");
-  add_count_flag(*command, "--samples", overrides.samples, "Calibration sequences (128)");
-  add_count_flag(*command, "--seqlen", overrides.seqlen, "Tokens of each (512)");
-  add_count_flag(*command, "--self-samples", overrides.self_samples,
-                 "Sequences drawn from the model beside those of a file (0)");
+  add_recipe_flag(*command, "--samples", overrides.samples, "N", "Calibration sequences (128)");
+  add_recipe_flag(*command, "--seqlen", overrides.seqlen, "N", "Tokens of each (512)");
+  add_recipe_flag(*command, "--self-samples", overrides.self_samples, "N",
+                  "Sequences drawn from the model beside those of a file (0)");
   add_recipe_flag(*command, "--scale-dtype", overrides.scale_dtype, "TYPE",
                   "Of the scales: auto, f16, bf16 or f32");
   command

@@ -143,18 +143,15 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
     const Status status = recipe_setting(key).parse(*text, recipe);
     return status ? Status() : Status(in_flag(flag, status.error()));
   };
-  const auto number = [](const std::optional<std::uint64_t>& value) {
-    return value ? std::optional(std::to_string(*value)) : std::nullopt;
-  };
   FPTQ_TRY_VOID(set("--rounding", "rounding", overrides.rounding));
   FPTQ_TRY_VOID(set("--scale-dtype", "scale_dtype", overrides.scale_dtype));
   FPTQ_TRY_VOID(set("--rotate", "rotate", overrides.rotate));
   FPTQ_TRY_VOID(set("--equalize", "equalize", overrides.equalize));
   FPTQ_TRY_VOID(set("--target-bpw", "target_bpw", overrides.target_bpw));
   FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));
-  FPTQ_TRY_VOID(set("--samples", "samples", number(overrides.samples)));
-  FPTQ_TRY_VOID(set("--seqlen", "seqlen", number(overrides.seqlen)));
-  FPTQ_TRY_VOID(set("--self-samples", "self_samples", number(overrides.self_samples)));
+  FPTQ_TRY_VOID(set("--samples", "samples", overrides.samples));
+  FPTQ_TRY_VOID(set("--seqlen", "seqlen", overrides.seqlen));
+  FPTQ_TRY_VOID(set("--self-samples", "self_samples", overrides.self_samples));
   FPTQ_TRY_VOID(check_rounding(recipe));
   if (overrides.seed) recipe.seed = *overrides.seed;
   std::vector<LayerOverride> layers;

@@ -141,9 +141,9 @@ struct RecipeOverrides {
   std::optional<std::string> equalize;     // none, lae, smoothquant, awq
   std::optional<std::string> rotate;       // none, hadamard
   std::optional<std::string> calib;        // self, FILE, FILE:text, FILE:jsonl
-  std::optional<std::uint64_t> samples;
-  std::optional<std::uint64_t> seqlen;
-  std::optional<std::uint64_t> self_samples;
+  std::optional<std::string> samples;      // 128: calibration sequences
+  std::optional<std::string> seqlen;       // 512: tokens of each
+  std::optional<std::string> self_samples;
   std::optional<std::string> target_bpw;   // 4.6: bits per weight of the linears; 0: no target
   std::optional<std::string> scale_dtype;  // auto, f16, bf16, f32
   std::optional<std::uint64_t> seed;
