@@ -329,14 +329,17 @@ class Run {
 Error abandon(OutputDirectory& directory, const QuantizeOptions& options, const Error& reason) {
   const std::string kept = options.resumable ? what_is_kept(directory.path()) : "";
   Error error = reason;
-  if (!kept.empty() && reason.kind == Error::Kind::kInvalidArgument) return error;
   if (kept.empty()) {
     directory.discard();
     if (reason.kind == Error::Kind::kInterrupted) error.message += "; nothing was written";
-  } else {
-    error.message += ". " + directory.path().string() + " keeps " + kept +
-                     ": the same command with --resume goes on from there";
+    return error;
   }
+  // Other errors would come again.
+  const bool passes = reason.kind == Error::Kind::kInterrupted ||
+                      reason.kind == Error::Kind::kLimit || reason.kind == Error::Kind::kIo;
+  if (!passes) return error;
+  error.message += ". " + directory.path().string() + " keeps " + kept +
+                   ": the same command with --resume goes on from there";
   return error;
 }
 
