@@ -106,16 +106,12 @@ struct BlockRounder::Impl {
 };
 
 Result<BlockRounder> BlockRounder::begin(const RoundingJob& job, std::size_t first_layer) {
-  FPTQ_CHECK(!job.sequences.empty(), "calibration has sequences");
-  std::vector<std::size_t> lengths;
-  std::vector<std::int32_t> ids;
-  for (const std::vector<std::int32_t>& sequence : job.sequences) {
-    lengths.push_back(sequence.size());
-    ids.insert(ids.end(), sequence.begin(), sequence.end());
-  }
-  const CalibratedRounding& how = job.recipe->calibrated;
-  const bool corrects = job.recipe->rounding == algo::Rounding::kGptq &&
-                        (how.correction != 0 || how.residual_correction != 0);
+  FPTQ_CHECK(!job.sequences->ids.empty(), "calibration has sequences");
+  const std::vector<std::int32_t> ids = job.sequences->all_ids();
+  // The residual stream's error is a part of the correction: without one, nothing looks at the
+  // original.
+  const bool corrects =
+      job.recipe->rounding == algo::Rounding::kGptq && job.recipe->calibrated.correction != 0;
   const auto stream = [&](const char* name) -> Result<calib::ResidualStream> {
     if (first_layer > 0) {
       return calib::ResidualStream::resume(job.directory, name, *job.config, ids.size(),
@@ -131,11 +127,11 @@ Result<BlockRounder> BlockRounder::begin(const RoundingJob& job, std::size_t fir
   if (corrects) {
     FPTQ_TRY(original, stream("original"));
   }
-  return BlockRounder(
-      std::make_unique<Impl>(Impl{.job = job,
-                                  .batches = calib::sequence_batches(lengths, kBatchRows),
-                                  .quantized = std::move(quantized),
-                                  .original = std::move(original)}));
+  return BlockRounder(std::make_unique<Impl>(
+      Impl{.job = job,
+           .batches = calib::sequence_batches(job.sequences->lengths(), kBatchRows),
+           .quantized = std::move(quantized),
+           .original = std::move(original)}));
 }
 
 BlockRounder::BlockRounder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -279,9 +275,9 @@ Status BlockRounder::Impl::round_readers(BlockInput input) {
   std::vector<float> importance;
   const CalibratedRounding& how = job.recipe->calibrated;
   if (uses_gptq()) {
-    const bool corrects = original && how.correction != 0;
+    const bool corrects = original.has_value();
     const bool corrects_residual =
-        original && feeds_residual(input) && how.residual_correction != 0 && how.correction != 0;
+        corrects && feeds_residual(input) && how.residual_correction != 0;
     algo::MomentAccumulator sums(width, corrects, job.isa);
     std::optional<algo::OutputMomentAccumulator> residual_sum;
     const std::size_t hidden = job.config->hidden_size;
@@ -333,15 +329,12 @@ Status BlockRounder::Impl::round_readers(BlockInput input) {
              target_weights(linear, *plan, moments, factor ? &*factor : nullptr, output_moment));
     targets.push_back(std::move(target));
   }
-  if (factor) {
-    for (std::size_t i = 0; i < width; ++i)
-      moments.gram[i * width + i] += static_cast<float>(factor->damping().lambda);
-  }
+  if (factor) algo::damp(factor->damping().lambda, moments);
   std::size_t index = 0;
   for (const auto& [linear, plan] : linears) {
     FPTQ_TRY_VOID(round_linear(targets[index++], linear, *plan, moments,
                                factor ? &*factor : nullptr, importance,
-                               plan->scheme.activations ? input_scale : std::nullopt));
+                               has_static_activations(*plan) ? input_scale : std::nullopt));
     FPTQ_TRY_VOID(piece());
   }
   return {};
@@ -358,7 +351,7 @@ Result<std::vector<float>> BlockRounder::Impl::target_weights(
   }
   if (!all_finite(weights)) return not_finite(plan, weights, 0);
   const CalibratedRounding& how = job.recipe->calibrated;
-  if (factor == nullptr || !original || how.correction == 0) return weights;
+  if (factor == nullptr || !original) return weights;
   auto corrected = algo::corrected_weights(
       weights, moments, *factor, output_moment,
       {.alpha = how.correction, .beta = how.residual_correction, .isa = job.isa}, *job.pool);

@@ -18,6 +18,7 @@
 #include "io/checkpoint.h"
 #include "model/decoder_block.h"
 #include "model/llama_config.h"
+#include "quantize/calibration_sequences.h"
 #include "quantize/plan.h"
 #include "quantize/recipe.h"
 #include "quantize/rounded_block.h"
@@ -30,7 +31,7 @@ struct RoundingJob {
   const Plan* plan;
   const io::Checkpoint* checkpoint;  // the weights that are to be rounded, transformed or not
   const model::LlamaConfig* config;  // of that checkpoint, whose weights are floats
-  std::span<const std::vector<std::int32_t>> sequences;
+  const CalibrationSequences* sequences;
   std::filesystem::path directory;  // for the streams; exists
   ThreadPool* pool;
   Isa isa;  // of the kernels; does not change results

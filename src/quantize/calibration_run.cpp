@@ -48,7 +48,14 @@ Result<CalibrationRun> CalibrationRun::open(const Recipe& recipe, const Plan& pl
            model::parse_llama_config(checkpoint.config(), checkpoint.path().string()));
   CalibrationRun run(recipe, plan, checkpoint, sequences, std::move(config),
                      calibration_folder(directory), pool, isa);
-  run.finished_ = std::min(finished_blocks(directory).value_or(0), run.config_.num_layers);
+  const std::size_t finished =
+      std::min(finished_blocks(directory).value_or(0), run.config_.num_layers);
+  // Damage is told before hours of work, not after them.
+  for (std::size_t layer = 0; layer < finished; ++layer) {
+    FPTQ_TRY(const SavedBlock block, SavedBlock::open(run.block_directory(layer)));
+    FPTQ_TRY_VOID(block.check());
+    run.reports_.push_back(block.report());
+  }
   return run;
 }
 
@@ -57,31 +64,32 @@ fs::path CalibrationRun::block_directory(std::size_t layer) const {
 }
 
 Status CalibrationRun::round_blocks(const ProgressFn& progress) {
-  if (finished_ == config_.num_layers) return {};
+  if (reports_.size() == config_.num_layers) return {};
   const RoundingJob job{.recipe = recipe_,
                         .plan = plan_,
                         .checkpoint = checkpoint_,
                         .config = &config_,
-                        .sequences = sequences_->ids,
+                        .sequences = sequences_,
                         .directory = directory_,
                         .pool = pool_,
                         .isa = isa_};
-  FPTQ_TRY(BlockRounder rounder, BlockRounder::begin(job, finished_));
+  FPTQ_TRY(BlockRounder rounder, BlockRounder::begin(job, reports_.size()));
   const std::uint64_t pieces = rounder.pieces_per_block();
-  while (finished_ < config_.num_layers) {
+  while (reports_.size() < config_.num_layers) {
+    const std::size_t layer = reports_.size();
     const auto after_piece = [&](std::uint64_t done) -> Status {
       if (report_progress(progress,
-                          "rounding block " + std::to_string(finished_ + 1) + " of " +
+                          "rounding block " + std::to_string(layer + 1) + " of " +
                               std::to_string(config_.num_layers),
-                          finished_ * pieces + done, config_.num_layers * pieces)) {
+                          layer * pieces + done, config_.num_layers * pieces)) {
         return {};
       }
       return Error{Error::Kind::kInterrupted, directory_.parent_path().string() + ": interrupted"};
     };
-    FPTQ_TRY(const RoundedBlock block, rounder.round_next(after_piece));
-    FPTQ_TRY_VOID(save_block(block, block_directory(finished_)));
+    FPTQ_TRY(RoundedBlock block, rounder.round_next(after_piece));
+    FPTQ_TRY_VOID(save_block(block, block_directory(layer)));
     rounder.keep();
-    ++finished_;
+    reports_.push_back(std::move(block.report));
   }
   rounder.remove();
   return {};
@@ -99,15 +107,6 @@ Result<std::optional<RoundedModule>> CalibrationRun::module(const TensorPlan& te
            open_block_->module(tensor.module, tensor.shape[0], tensor.shape[1],
                                *tensor.scheme.weights, tensor.quantized->scales.dtype));
   return std::optional<RoundedModule>(std::move(module));
-}
-
-Json CalibrationRun::reports() const {
-  Json blocks = Json::array();
-  for (std::size_t layer = 0; layer < config_.num_layers; ++layer) {
-    const auto block = SavedBlock::open(block_directory(layer));
-    blocks.push_back(block ? block->report() : Json());
-  }
-  return blocks;
 }
 
 namespace {

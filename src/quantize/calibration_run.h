@@ -52,7 +52,7 @@ class CalibrationRun {
   [[nodiscard]] Result<std::optional<RoundedModule>> module(const TensorPlan& tensor);
 
   // For the manifest: the reports of all blocks.
-  [[nodiscard]] Json reports() const;
+  [[nodiscard]] const std::vector<Json>& reports() const { return reports_; }
 
   // Whoever is stopped while a directory is being emptied leaves a part of it. So when the output
   // in `directory` is complete, what the run left is moved out of it, to a place beside `output`
@@ -87,7 +87,7 @@ class CalibrationRun {
   std::filesystem::path directory_;
   ThreadPool* pool_;
   Isa isa_;
-  std::size_t finished_ = 0;  // blocks
+  std::vector<Json> reports_;  // of the blocks that are finished
   std::optional<SavedBlock> open_block_;
   std::size_t open_layer_ = 0;
 };

@@ -22,7 +22,7 @@ constexpr char kWeightsFile[] = "model.safetensors";
 
 Error damaged(const fs::path& path, const std::string& what) {
   return Error{Error::Kind::kFormat, path.string() + ": expected " + what +
-                                         ", got something else. Begin again without --resume"};
+                                         ", got something else. Begin again with --overwrite"};
 }
 
 }  // namespace
@@ -70,12 +70,13 @@ Result<SavedBlock> SavedBlock::open(const fs::path& directory) {
       !report["input_scales"].is_object()) {
     return damaged(where, "the report of a rounded block");
   }
-  FPTQ_TRY(const MappedFile bytes, MappedFile::open(directory / kWeightsFile));
-  if (report["sha256"] != sha256_hex(bytes.bytes())) {
-    return damaged(directory / kWeightsFile,
-                   "the weights whose hash is in " + std::string(kReportFile));
-  }
   return SavedBlock(std::move(file), std::move(report));
+}
+
+Status SavedBlock::check() const {
+  FPTQ_TRY(const MappedFile bytes, MappedFile::open(file_.path()));
+  if (report_["sha256"] == sha256_hex(bytes.bytes())) return {};
+  return damaged(file_.path(), "the weights whose hash is in " + std::string(kReportFile));
 }
 
 Result<RoundedModule> SavedBlock::module(const std::string& name, std::size_t rows,
@@ -91,7 +92,7 @@ Result<RoundedModule> SavedBlock::module(const std::string& name, std::size_t ro
                    file_.path().string() + ": tensor \"" + name + part + "\": expected " +
                        shape_text(shape) + " of type " + std::string(dtype_name(dtype)) + ", got " +
                        (entry == nullptr ? "none" : shape_text(entry->shape)) +
-                       ". Begin again without --resume"};
+                       ". Begin again with --overwrite"};
     }
     const Tensor tensor = file_.read(*entry);
     std::memcpy(values.data(), tensor.bytes().data(), tensor.bytes().size());

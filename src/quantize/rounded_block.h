@@ -35,18 +35,22 @@ struct RoundedBlock {
 // Errors: kLimit where the disk is full, kIo.
 [[nodiscard]] Status save_block(const RoundedBlock& block, const std::filesystem::path& directory);
 
-// A saved block, mapped. Its weights are what save_block() wrote, by their hash.
+// A saved block, mapped.
 class SavedBlock {
  public:
   // Errors: kNotFound, kIo, kFormat.
   [[nodiscard]] static Result<SavedBlock> open(const std::filesystem::path& directory);
+
+  // Whether the weights are what save_block() wrote, by their hash. Errors: kFormat, kIo.
+  [[nodiscard]] Status check() const;
 
   // A module's matrix, which has to be of that form; codes are copied.
   // Errors: kFormat where it is missing or of another shape, or holds what a matrix cannot.
   [[nodiscard]] Result<RoundedModule> module(const std::string& name, std::size_t rows,
                                              std::size_t cols, const QuantArgs& args,
                                              DType scale_dtype) const;
-  [[nodiscard]] const Json& report() const { return report_; }
+  // What the block was saved with.
+  [[nodiscard]] const Json& report() const { return report_["report"]; }
 
  private:
   SavedBlock(io::SafetensorsFile file, Json report)
