@@ -10,6 +10,7 @@
 #include "eval/kl.h"
 #include "eval/perplexity.h"
 #include "eval/resources.h"
+#include "eval/task_result.h"
 
 namespace fptq::eval {
 
@@ -17,6 +18,7 @@ struct EvalResult {
   std::string model;   // as the user named it
   std::string scheme;  // of its decoder linears: "w4g32-a8t", "bf16"
   std::vector<Perplexity> perplexities;
+  std::vector<TaskResult> tasks;
   std::optional<KlDivergence> kl;  // from the baseline
   Resources resources;
 };
