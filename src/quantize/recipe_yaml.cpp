@@ -4,10 +4,10 @@
 #include <array>
 #include <vector>
 
+#include "base/yaml.h"
 #include "quantize/recipe.h"
 #include "quantize/recipe_fields.h"
 #include "quantize/recipe_settings.h"
-#include "quantize/yaml.h"
 
 namespace fptq::quantize {
 namespace {

@@ -1,10 +1,10 @@
-#include "quantize/yaml.h"
+#include "base/yaml.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace fptq::quantize {
+namespace fptq {
 namespace {
 
 std::string message_of(const std::string& text) {
@@ -78,4 +78,4 @@ TEST(Yaml, SaysWhereTextIsNotYaml) {
 }
 
 }  // namespace
-}  // namespace fptq::quantize
+}  // namespace fptq

@@ -1,4 +1,4 @@
-#include "quantize/yaml.h"
+#include "base/yaml.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <sstream>
 
-namespace fptq::quantize {
+namespace fptq {
 namespace {
 
 constexpr std::size_t kMaxBytes = std::size_t{64} << 10;
@@ -177,4 +177,4 @@ Result<YamlNode> parse_yaml(std::string_view text, const std::string& where) {
   return builder.take();
 }
 
-}  // namespace fptq::quantize
+}  // namespace fptq

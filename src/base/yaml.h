@@ -1,4 +1,5 @@
-// The part of YAML that a recipe needs, read strictly: mappings, sequences and plain values.
+// The part of YAML that recipes and tasks need, read strictly: mappings, sequences and plain
+// values.
 
 #pragma once
 
@@ -9,7 +10,7 @@
 
 #include "base/result.h"
 
-namespace fptq::quantize {
+namespace fptq {
 
 // One value of a YAML document, and where it stands, for messages.
 struct YamlNode {
@@ -37,4 +38,4 @@ struct YamlNode {
 // explicit tags, a second document, and nesting deeper than 8 levels; kLimit above 64 KiB.
 [[nodiscard]] Result<YamlNode> parse_yaml(std::string_view text, const std::string& where);
 
-}  // namespace fptq::quantize
+}  // namespace fptq
