@@ -65,4 +65,16 @@ enum FptqOutcome : std::int32_t {
 FptqOutcome fptq_template_render(const FptqTemplate* chat_template, const std::uint8_t* context,
                                  std::size_t size, std::int64_t wall_clock, FptqBytes* text);
 
+struct FptqTaskTemplate;  // a parsed template of an evaluation task
+
+bool fptq_task_template_new(const std::uint8_t* source, std::size_t size, FptqTaskTemplate** value,
+                            FptqBytes* error);
+void fptq_task_template_free(FptqTaskTemplate* task_template);
+
+// documents: a JSON array of objects, each the variables of one rendering. Writes a JSON array of
+// as many results, or the index of the first document that has none and the reason.
+FptqOutcome fptq_task_template_render(const FptqTaskTemplate* task_template,
+                                      const std::uint8_t* documents, std::size_t size,
+                                      std::size_t* index, FptqBytes* text);
+
 }  // extern "C"

@@ -7,10 +7,12 @@ mod jinja_source;
 mod python;
 mod python_json;
 mod strftime;
+mod task_template;
 mod template;
 mod tokenizer;
 
 use abi::{borrowed, deliver, guarded, Bytes, Ids};
+use task_template::TaskTemplate;
 use template::{Outcome, Template};
 use tokenizer::Tokenizer;
 
@@ -192,6 +194,52 @@ pub unsafe extern "C" fn fptq_template_render(
         Ok(Err((outcome, reason))) => (outcome, reason),
         Err(panic) => (Outcome::Failed, panic),
     };
+    text.write(Bytes::from_vec(bytes.into_bytes()));
+    outcome
+}
+
+/// # Safety
+/// `source` points to `size` bytes, `value` and `error` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_task_template_new(
+    source: *const u8,
+    size: usize,
+    value: *mut *mut TaskTemplate,
+    error: *mut Bytes,
+) -> bool {
+    let source = borrowed(source, size);
+    let result = guarded(|| TaskTemplate::new(source).map(|t| Box::into_raw(Box::new(t))));
+    deliver(result, value, error)
+}
+
+/// # Safety
+/// `template` came from `fptq_task_template_new` and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_task_template_free(template: *mut TaskTemplate) {
+    if !template.is_null() {
+        drop(Box::from_raw(template));
+    }
+}
+
+/// A JSON array of results, or the index of the document that has none and the reason.
+///
+/// # Safety
+/// `template` is alive, `documents` points to `size` bytes, `index` and `text` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_task_template_render(
+    template: *const TaskTemplate,
+    documents: *const u8,
+    size: usize,
+    index: *mut usize,
+    text: *mut Bytes,
+) -> Outcome {
+    let (template, documents) = (&*template, borrowed(documents, size));
+    let (outcome, at, bytes) = match guarded(|| Ok(template.render(documents))) {
+        Ok(Ok(results)) => (Outcome::Done, 0, results),
+        Ok(Err(failure)) => (failure.outcome, failure.index, failure.reason),
+        Err(panic) => (Outcome::Failed, 0, panic),
+    };
+    index.write(at);
     text.write(Bytes::from_vec(bytes.into_bytes()));
     outcome
 }

@@ -117,7 +117,23 @@ fn method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Res
             _ => {}
         }
     }
+    if value.kind() == ValueKind::Seq && method == "index" {
+        let (wanted,): (&Value,) = from_args(args)?;
+        let position = value.try_iter()?.position(|item| item == *wanted);
+        return position.map(Value::from).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidOperation,
+                format!("{} is not in list", display_repr(wanted)),
+            )
+        });
+    }
     minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
+}
+
+/// A value in a message: texts in quotes, and no more of it than a line has room for.
+fn display_repr(value: &Value) -> String {
+    let text = format!("{value:?}");
+    text.chars().take(80).collect()
 }
 
 /// The length of the longest run of digits.

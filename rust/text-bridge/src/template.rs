@@ -84,15 +84,18 @@ impl Template {
         let template = environment
             .get_template(NAME)
             .map_err(|e| failed(explain(&e)))?;
-        template.render(context).map_err(|error| {
-            if let Some(refusal) = refusal(&error) {
-                (Outcome::Refused, refusal.0.clone())
-            } else if root(&error).kind() == ErrorKind::OutOfFuel {
-                (Outcome::Limit, explain(&error))
-            } else {
-                failed(explain(&error))
-            }
-        })
+        template.render(context).map_err(|error| outcome_of(&error))
+    }
+}
+
+/// What a failed rendering means, and the reason in words.
+pub fn outcome_of(error: &Error) -> (Outcome, String) {
+    if let Some(refusal) = refusal(error) {
+        (Outcome::Refused, refusal.0.clone())
+    } else if root(error).kind() == ErrorKind::OutOfFuel {
+        (Outcome::Limit, explain(error))
+    } else {
+        (Outcome::Failed, explain(error))
     }
 }
 
@@ -134,7 +137,7 @@ fn root(error: &Error) -> &Error {
 }
 
 /// "line 3: unknown filter: filter frobnicate is unknown", of the innermost error that has a line.
-fn explain(error: &Error) -> String {
+pub fn explain(error: &Error) -> String {
     let cause = root(error);
     let what = match cause.detail() {
         Some(detail) if cause.kind() == ErrorKind::OutOfFuel => detail.to_string(),
