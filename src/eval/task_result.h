@@ -5,9 +5,8 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
-
-#include "base/json.h"
 
 namespace fptq::eval {
 
@@ -21,9 +20,10 @@ struct DocumentScore {
   std::vector<double> log_likelihoods;  // nats, one for each request
   std::vector<bool> greedy;             // all tokens of the continuation are the most probable
   std::vector<std::size_t> tokens;      // of each request's continuation
-  Json target;                          // index of the right choice, or the text to continue with
-  double acc = 0.0;                     // 0 or 1
-  std::optional<double> acc_norm;       // 0 or 1; absent for tasks without choices
+  // The index of the right choice, or the text that is the right continuation.
+  std::variant<std::size_t, std::string> target;
+  double acc = 0.0;                // 0 or 1
+  std::optional<double> acc_norm;  // 0 or 1; absent for tasks without choices
 };
 
 // Absent: the task does not define it.

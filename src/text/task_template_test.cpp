@@ -61,7 +61,7 @@ TEST(TaskTemplate, NamesTheDocumentThatLacksAField) {
 TEST(TaskTemplate, SaysWhichValueIsNotInAList) {
   EXPECT_EQ(rendered("{{labels.index(key)}}", R"({"labels": ["A", "B"], "key": "E"})"),
             "t.yaml: doc_to_text: document 7: the template fails: line 1: invalid operation: "
-            "\"E\" is not in list. The document has the fields labels, key");
+            "'E' is not in list. The document has the fields labels, key");
 }
 
 TEST(TaskTemplate, RefusesWhatIsNotJinja) {
