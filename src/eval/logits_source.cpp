@@ -12,9 +12,12 @@ constexpr std::size_t kMostRows = 512;
 
 }  // namespace
 
+std::size_t logits_rows_at_a_time(std::size_t vocabulary) {
+  return std::clamp<std::size_t>(kLogitsBytes / (vocabulary * sizeof(float)), 1, kMostRows);
+}
+
 std::size_t WindowReader::rows_at_a_time() const {
-  return std::clamp<std::size_t>(kLogitsBytes / (source_->vocabulary() * sizeof(float)), 1,
-                                 kMostRows);
+  return logits_rows_at_a_time(source_->vocabulary());
 }
 
 Status WindowReader::open(std::span<const TokenId> tokens, std::size_t first_scored) {

@@ -45,6 +45,9 @@ struct TextModel {
   std::size_t context = 0;  // positions that the model was made for
 };
 
+// Rows of logits [V] that fit 64 MiB, between 1 and 512: what evaluation holds at a time.
+[[nodiscard]] std::size_t logits_rows_at_a_time(std::size_t vocabulary);
+
 // Reads the logits of one window after the other, a few rows at a time, so that memory does not
 // grow with the window.
 class WindowReader {
@@ -52,7 +55,7 @@ class WindowReader {
   // The source has to outlive the reader.
   explicit WindowReader(LogitsSource& source) : source_(&source) {}
 
-  // Rows that fit the 64 MiB that a reader holds, between 1 and 512.
+  // logits_rows_at_a_time() of the source.
   [[nodiscard]] std::size_t rows_at_a_time() const;
 
   // Begins a window: the model will see all of `tokens` but the last. first_scored is at least 1

@@ -1,5 +1,6 @@
 #include "model/kv_cache.h"
 
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -97,6 +98,25 @@ std::uint64_t KvCache::bytes() const {
 
 void KvCache::truncate(std::size_t length) {
   FPTQ_CHECK(length <= impl_->length, "a cache can only be shortened");
+  impl_->length = length;
+}
+
+void KvCache::copy_prefix(const KvCache& source, std::size_t length) {
+  const Impl& from = *source.impl_;
+  FPTQ_CHECK(from.shape == impl_->shape && from.type == impl_->type,
+             "caches of one model and type");
+  FPTQ_CHECK(length <= from.length && length <= impl_->capacity, "positions that both caches have");
+  // Whole blocks: what lies behind `length` in the last one is written before it is read.
+  const HeadBytes bytes = head_bytes(impl_->type, length, impl_->shape.head_dim);
+  for (std::size_t i = 0; i < from.heads.size() && length > 0; ++i) {
+    const kernels::KvHead& a = from.heads[i];
+    const kernels::KvHead& b = impl_->heads[i];
+    std::memcpy(b.keys, a.keys, bytes.keys);
+    std::memcpy(b.values, a.values, bytes.values);
+    if (bytes.scales == 0) continue;
+    std::memcpy(b.key_scales, a.key_scales, bytes.scales);
+    std::memcpy(b.value_scales, a.value_scales, bytes.scales);
+  }
   impl_->length = length;
 }
 

@@ -27,6 +27,9 @@ class KvCache {
   [[nodiscard]] std::uint64_t bytes() const;
   // Forgets positions from `length` on. length <= length().
   void truncate(std::size_t length);
+  // Becomes the cache of a sequence that shares its first `length` positions with that of
+  // `source`, a cache of the same model and type. length <= source.length(), <= capacity().
+  void copy_prefix(const KvCache& source, std::size_t length);
 
   struct Impl;
   [[nodiscard]] Impl& impl() { return *impl_; }

@@ -455,5 +455,28 @@ TEST(KvCache, ForgetsWhatIsTruncated) {
   EXPECT_EQ(first, run(std::span(ids).subspan(7)));
 }
 
+TEST(KvCache, GoesOnFromACopyOfItsBeginning) {
+  LlamaModel model = load_ok(make_tiny_model());
+  const std::vector<std::int32_t> ids = random_ids(150);
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
+    const std::vector<float> expected = logits_of(model, ids, 4096, type);
+    for (const std::size_t shared : {0U, 1U, 63U, 64U, 70U, 149U}) {
+      auto source = model.new_cache(150, type);
+      ASSERT_TRUE(source);
+      std::vector<float> ignored(320);
+      const SequenceInput whole{.ids = ids, .cache = &*source};
+      ASSERT_TRUE(model.forward(std::span(&whole, 1), ignored));
+      auto copy = model.new_cache(200, type);
+      ASSERT_TRUE(copy);
+      copy->copy_prefix(*source, shared);
+      EXPECT_EQ(copy->length(), shared);
+      std::vector<float> last(320);
+      const SequenceInput rest{.ids = std::span(ids).subspan(shared), .cache = &*copy};
+      ASSERT_TRUE(model.forward(std::span(&rest, 1), last));
+      EXPECT_TRUE(std::equal(last.begin(), last.end(), expected.end() - 320)) << shared;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fptq::model
