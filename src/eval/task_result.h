@@ -33,7 +33,8 @@ struct TaskResult {
   std::string data;       // the file as the user named it
   std::string data_sha256;
   std::vector<DocumentScore> documents;
-  double acc = 0.0;                          // mean over documents
+  std::size_t cut = 0;  // requests whose context was too long for the model and lost its beginning
+  double acc = 0.0;     // mean over documents
   std::optional<double> acc_standard_error;  // sample standard deviation / sqrt(n); n >= 2
   std::optional<double> acc_norm;
   std::optional<double> acc_norm_standard_error;

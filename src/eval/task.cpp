@@ -1,0 +1,163 @@
+#include "eval/task.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "eval/log_likelihood.h"
+#include "eval/task_requests.h"
+#include "eval/task_score.h"
+
+namespace fptq::eval {
+namespace {
+
+// Documents whose texts become tokens together.
+constexpr std::size_t kEncodedTogether = 64;
+
+class TaskRun {
+ public:
+  TaskRun(const TaskDefinition& task, const std::string& name, const TaskModel& model,
+          const TaskOptions& options, const ProgressFn& progress)
+      : task_(task),
+        name_(name),
+        model_(model),
+        options_(options),
+        progress_(progress),
+        scorer_(*model.model, *model.pool, model.kv) {}
+
+  Result<TaskResult> run(const TaskDocuments& documents) {
+    result_.name = task_.name;
+    result_.shots = options_.shots.value_or(task_.num_fewshot);
+    result_.data = name_;
+    result_.data_sha256 = documents.sha256;
+    const bool has_parts = documents.parts.size() > 1;
+    for (const TaskPart& part : documents.parts) {
+      const std::string where =
+          task_.name + ": " + name_ + (part.name.empty() ? "" : ": " + part.name);
+      FPTQ_TRY(std::vector<DocumentRequests> requests,
+               build_requests(task_, part, result_.shots, options_.limit, where));
+      if (has_parts) {
+        TaskResult::Part range;
+        range.name = part.name;
+        range.begin = requests_.size();
+        range.end = requests_.size() + requests.size();
+        result_.parts.push_back(std::move(range));
+      }
+      std::move(requests.begin(), requests.end(), std::back_inserter(requests_));
+    }
+    for (std::size_t begin = 0; begin < requests_.size(); begin += kEncodedTogether) {
+      FPTQ_TRY_VOID(score_block(begin, std::min(begin + kEncodedTogether, requests_.size())));
+    }
+    summarize(task_, result_);
+    return std::move(result_);
+  }
+
+ private:
+  // A document whose tokens are known.
+  struct Encoded {
+    std::size_t index;
+    std::vector<EncodedRequest> requests;
+    bool is_finished;  // its scores were given
+  };
+
+  Status score_block(std::size_t begin, std::size_t end) {
+    FPTQ_TRY(const std::vector<Encoded> documents, encode(begin, end));
+    std::vector<ScoredSequence> sequences;
+    std::vector<std::size_t> ends;  // of each document to be scored, in `sequences`
+    std::vector<const Encoded*> open;
+    for (const Encoded& document : documents) {
+      if (document.is_finished) continue;
+      for (const EncodedRequest& request : document.requests) {
+        sequences.push_back(request.sequence);
+      }
+      ends.push_back(sequences.size());
+      open.push_back(&document);
+    }
+    std::map<std::size_t, DocumentScores> scores;
+    for (std::size_t done = 0, first = 0; done < open.size();) {
+      const std::size_t fit = first + scorer_.fit_together(std::span(sequences).subspan(first));
+      // Whole documents, at least one.
+      std::size_t last = done + 1;
+      while (last < open.size() && ends[last] <= fit) ++last;
+      const std::size_t behind = ends[last - 1];
+      FPTQ_TRY(const std::vector<SequenceScore> values,
+               scorer_.score(std::span(sequences).subspan(first, behind - first)));
+      for (std::size_t at = first; done < last; at = ends[done++]) {
+        const auto value = values.begin() + static_cast<std::ptrdiff_t>(at - first);
+        const auto count = static_cast<std::ptrdiff_t>(ends[done] - at);
+        DocumentScores& of_document = scores[open[done]->index];
+        of_document.assign(value, value + count);
+        if (options_.on_scored) {
+          FPTQ_TRY_VOID(options_.on_scored(open[done]->index, of_document));
+        }
+      }
+      first = behind;
+      if (!report_progress(progress_, task_.name, open[done - 1]->index + 1, requests_.size())) {
+        return Error{Error::Kind::kInterrupted, task_.name + ": interrupted"};
+      }
+    }
+    for (const Encoded& document : documents) {
+      std::vector<std::size_t> tokens;
+      for (const EncodedRequest& request : document.requests) {
+        tokens.push_back(request.tokens);
+        result_.cut += request.cut ? 1 : 0;
+      }
+      const DocumentScores& known =
+          document.is_finished ? options_.finished.at(document.index) : scores[document.index];
+      result_.documents.push_back(judge(task_, document.index, std::move(requests_[document.index]),
+                                        known, std::move(tokens)));
+    }
+    return {};
+  }
+
+  Result<std::vector<Encoded>> encode(std::size_t begin, std::size_t end) {
+    std::vector<Encoded> documents(end - begin);
+    std::vector<Status> outcomes(end - begin);
+    model_.pool->parallel_for(end - begin, 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) {
+        outcomes[i] = encode_document(begin + i, documents[i]);
+      }
+    });
+    for (const Status& outcome : outcomes) {
+      if (!outcome) return outcome.error();
+    }
+    return documents;
+  }
+
+  Status encode_document(std::size_t index, Encoded& document) {
+    const DocumentRequests& requests = requests_[index];
+    document.index = index;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      FPTQ_TRY(EncodedRequest request,
+               encode_request(model_.encoder, requests.context(i), requests.continuation(i),
+                              task_.name + ": " + name_ + ": document " + std::to_string(index)));
+      document.requests.push_back(std::move(request));
+    }
+    const auto finished = options_.finished.find(index);
+    document.is_finished =
+        finished != options_.finished.end() && finished->second.size() == requests.size();
+    return {};
+  }
+
+  const TaskDefinition& task_;
+  const std::string& name_;
+  const TaskModel& model_;
+  const TaskOptions& options_;
+  const ProgressFn& progress_;
+  LogLikelihoodScorer scorer_;
+  TaskResult result_;
+  std::vector<DocumentRequests> requests_;  // of all parts
+};
+
+}  // namespace
+
+Result<TaskResult> run_task(const TaskDefinition& task, const TaskDocuments& documents,
+                            const std::string& name, const TaskModel& model,
+                            const TaskOptions& options, const ProgressFn& progress) {
+  FPTQ_CHECK(model.model != nullptr && model.pool != nullptr && model.encoder.encode &&
+                 model.encoder.encode_plain,
+             "a model and its tokenizer");
+  return TaskRun(task, name, model, options, progress).run(documents);
+}
+
+}  // namespace fptq::eval
