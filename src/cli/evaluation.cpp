@@ -149,17 +149,14 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   if (!options.perplexity_text.empty()) {
     FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
     FPTQ_TRY(const auto wanted, protocols(options.protocol));
-    eval::PerplexityOptions how;
-    FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
-    how.context = run.context;
-    how.max_windows = options.max_windows;
+    FPTQ_TRY(const eval::DocumentMode documents, eval::parse_document_mode(options.documents));
+    std::vector<eval::PerplexityOptions> how;
     for (const eval::Protocol protocol : wanted) {
-      how.protocol = protocol;
-      FPTQ_TRY(eval::Perplexity measured,
-               eval::measure_perplexity(evaluated.view, *evaluated.loaded.pool, text,
-                                        options.perplexity_text.string(), how, console.progress()));
-      result.perplexities.push_back(std::move(measured));
+      how.push_back({protocol, documents, run.context, options.max_windows});
     }
+    FPTQ_TRY(result.perplexities,
+             eval::measure_perplexities(evaluated.view, *evaluated.loaded.pool, text,
+                                        options.perplexity_text.string(), how, console.progress()));
   }
   if (options.bench) {
     FPTQ_TRY_VOID(measure_speed(evaluated, *limits, common, run, console, result.resources));
@@ -193,6 +190,7 @@ report::ModelFigures figures(const Evaluation& evaluation) {
     figure.tokens = measured.tokens;
     figure.value = measured.value;
     figure.standard_error = measured.standard_error;
+    if (measured.interval) figure.interval = {measured.interval->low, measured.interval->high};
     figure.bits_per_byte = measured.bits_per_byte;
     figures.perplexities.push_back(std::move(figure));
   }

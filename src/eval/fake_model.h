@@ -51,6 +51,7 @@ class BigramModel final : public LogitsSource {
       return ids;
     };
     model.prefix_token = 1;
+    model.bos = 1;
     if (adds_bos) model.block_start = 1;
     model.context = context;
     return model;

@@ -42,7 +42,8 @@ struct TextModel {
   std::optional<TokenId> prefix_token;
   // BOS if `encode` puts it first; llama.cpp's protocol begins every block with it.
   std::optional<TokenId> block_start;
-  std::size_t context = 0;  // positions that the model was made for
+  std::optional<TokenId> bos;  // whether or not anything puts it first
+  std::size_t context = 0;     // positions that the model was made for
 };
 
 // Rows of logits [V] that fit 64 MiB, between 1 and 512: what evaluation holds at a time.

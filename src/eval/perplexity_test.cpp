@@ -183,5 +183,119 @@ TEST(Perplexity, StopsWhenProgressSaysSo) {
   EXPECT_EQ(model.sequences.size(), 2u);
 }
 
+// Under all of them, each in windows of `context`.
+Result<std::vector<Perplexity>> measure_all(const TextModel& model, std::string_view text,
+                                            std::size_t context) {
+  ThreadPool pool(2);
+  std::vector<PerplexityOptions> options;
+  for (const Protocol protocol : {Protocol::kGptq, Protocol::kLlamaCpp, Protocol::kLmEval}) {
+    options.push_back({protocol, DocumentMode::kAuto, context, 0});
+  }
+  return measure_perplexities(model, pool, text, "text.txt", options);
+}
+
+TEST(Perplexities, ShareWindowsOfTheSameTokens) {
+  BigramModel model = alternating_model();
+  const auto results = measure_all(model.text_model(false, 4), "aabbbaba", 4);
+  ASSERT_TRUE(results) << results.error().message;
+  // a a b b | b a b a for both kinds of blocks, then BOS a a b (b) | b b a b (a).
+  EXPECT_EQ(model.sequences, (std::vector<Ids>{{2, 2, 3}, {3, 2, 3}, {1, 2, 2, 3}, {3, 3, 2, 3}}));
+}
+
+TEST(Perplexities, ShareTheFirstBlockWhereBosBeginsEveryBlock) {
+  BigramModel model = alternating_model();
+  const auto results = measure_all(model.text_model(true, 4), "aabbbab", 4);
+  ASSERT_TRUE(results) << results.error().message;
+  // BOS a a b | b b a b; llamacpp's second block is BOS b a b.
+  ASSERT_GE(model.sequences.size(), 3u);
+  EXPECT_EQ(model.sequences[0], (Ids{1, 2, 2}));
+  EXPECT_EQ(model.sequences[1], (Ids{3, 3, 2}));
+  EXPECT_EQ(model.sequences[2], (Ids{1, 3, 2}));
+}
+
+TEST(Perplexities, AreToTheBitThoseOfEachProtocolAlone) {
+  for (const bool adds_bos : {false, true}) {
+    BigramModel model = alternating_model();
+    const std::string text = "aabbbabaabababbbabaaabbab";
+    const auto together = measure_all(model.text_model(adds_bos, 6), text, 6);
+    ASSERT_TRUE(together) << together.error().message;
+    for (const Perplexity& shared : *together) {
+      const auto alone = measure(model.text_model(adds_bos, 6), text, shared.protocol, 6);
+      ASSERT_TRUE(alone) << alone.error().message;
+      EXPECT_EQ(shared.value, alone->value);
+      EXPECT_EQ(shared.standard_error, alone->standard_error);
+      EXPECT_EQ(shared.cluster_standard_error, alone->cluster_standard_error);
+      EXPECT_EQ(shared.window_nll, alone->window_nll);
+      EXPECT_EQ(shared.window_tokens, alone->window_tokens);
+    }
+  }
+}
+
+TEST(Perplexity, HasAStandardErrorOverWindows) {
+  BigramModel model = alternating_model();
+  const auto result = measure(model.text_model(false, 4), "aaaabbabababa", Protocol::kGptq, 4);
+  ASSERT_TRUE(result) << result.error().message;
+  // a a a a | b b a b | a b a b: 3 log(4/3), log(4/3) + 2 log(4), 3 log(4) of 3 tokens each.
+  EXPECT_EQ(result->window_tokens, (std::vector<std::size_t>{3, 3, 3}));
+  const double likely = std::log(4.0 / 3.0);
+  const double unlikely = std::log(4.0);
+  const double means[3] = {likely, (likely + 2.0 * unlikely) / 3.0, unlikely};
+  const double mean = (means[0] + means[1] + means[2]) / 3.0;
+  double squares = 0.0;
+  for (const double window : means) squares += (window - mean) * (window - mean);
+  const double error = std::sqrt(squares / 2.0 / 3.0);
+  EXPECT_EQ(result->clusters, 3u);
+  EXPECT_EQ(result->cluster_unit, ClusterUnit::kWindows);
+  EXPECT_NEAR(*result->cluster_standard_error, std::exp(mean) * error, 1e-6);
+  EXPECT_NEAR(result->interval->low, std::exp(mean - 4.302653 * error), 1e-5);
+  EXPECT_NEAR(result->interval->high, std::exp(mean + 4.302653 * error), 1e-4);
+}
+
+TEST(Perplexity, OfOneWindowHasNoIntervalOverWindows) {
+  BigramModel model = alternating_model();
+  const auto result = measure(model.text_model(false, 4), "aaba", Protocol::kGptq, 4);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->clusters, 1u);
+  EXPECT_TRUE(result->standard_error.has_value());
+  EXPECT_FALSE(result->cluster_standard_error.has_value());
+  EXPECT_FALSE(result->interval.has_value());
+}
+
+TEST(Perplexity, PerWordHasAStandardErrorOverWindowsOfOneDocument) {
+  BigramModel model = alternating_model();
+  const auto result = measure(model.text_model(false, 2), "aabb", Protocol::kLmEval);
+  ASSERT_TRUE(result) << result.error().message;
+  // BOS a | a b b as windows of two tokens: log 2 + log(4/3) and log 4 + log(4/3); one word.
+  EXPECT_EQ(result->window_tokens, (std::vector<std::size_t>{2, 2}));
+  const double difference = std::log(2.0);
+  // r = S per word; both windows hold half a word: residuals -+ difference / 2.
+  const double error = std::sqrt(2.0 * difference * difference / 2.0);
+  EXPECT_EQ(result->cluster_unit, ClusterUnit::kWindows);
+  EXPECT_NEAR(*result->cluster_standard_error, result->value * error, 1e-5);
+}
+
+TEST(Perplexity, SaysWhetherBosBeginsTheText) {
+  BigramModel model = alternating_model();
+  const auto bos = [&](bool adds_bos, Protocol protocol) {
+    const auto result = measure(model.text_model(adds_bos, 4), "aaba", protocol, 4);
+    return result && result->bos;
+  };
+  EXPECT_TRUE(bos(true, Protocol::kGptq));
+  EXPECT_TRUE(bos(true, Protocol::kLlamaCpp));
+  EXPECT_TRUE(bos(false, Protocol::kLmEval));
+  EXPECT_FALSE(bos(false, Protocol::kGptq));
+  EXPECT_FALSE(bos(false, Protocol::kLlamaCpp));
+}
+
+TEST(Perplexity, NamesTheTextByItsHashAndSaysWhatWasLeftOut) {
+  BigramModel model(30);
+  const auto all = measure(model.text_model(false, 2), "abcdefgh", Protocol::kGptq, 2);
+  const auto some = measure(model.text_model(false, 2), "abcdefgh", Protocol::kGptq, 2, 3);
+  ASSERT_TRUE(all && some);
+  EXPECT_TRUE(all->all_windows);
+  EXPECT_FALSE(some->all_windows);
+  EXPECT_EQ(all->text_sha256, "9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab");
+}
+
 }  // namespace
 }  // namespace fptq::eval

@@ -10,6 +10,10 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+Json interval_json(const std::optional<Interval>& interval) {
+  return interval ? Json{interval->low, interval->high} : Json(nullptr);
+}
+
 }  // namespace
 
 Json to_json(const Perplexity& perplexity) {
@@ -24,7 +28,16 @@ Json to_json(const Perplexity& perplexity) {
           {"byte_perplexity", or_null(perplexity.byte_perplexity)},
           {"bits_per_byte", or_null(perplexity.bits_per_byte)},
           {"document", document_mode_name(perplexity.documents)},
-          {"windows", perplexity.window_nll.size()}};
+          {"windows", perplexity.window_nll.size()},
+          {"cluster_stderr", or_null(perplexity.cluster_standard_error)},
+          {"cluster_unit", cluster_unit_name(perplexity.cluster_unit)},
+          {"clusters", perplexity.clusters},
+          {"ci95", interval_json(perplexity.interval)},
+          {"bos", perplexity.bos},
+          {"all_windows", perplexity.all_windows},
+          {"text_sha256", perplexity.text_sha256},
+          {"window_nll", perplexity.window_nll},
+          {"window_tokens", perplexity.window_tokens}};
 }
 
 Json to_json(const KlDivergence& kl) {

@@ -35,8 +35,10 @@ TEST(EvalJson, HasTheKeysThatScriptsRelyOn) {
   const Json json = to_json(result);
   EXPECT_EQ(keys(json),
             (std::vector<std::string>{"model", "scheme", "ppl", "tasks", "kl", "resources"}));
-  for (const char* key : {"protocol", "value", "stderr", "nll", "tokens", "words", "bytes", "ctx",
-                          "byte_perplexity", "bits_per_byte"}) {
+  for (const char* key :
+       {"protocol", "value", "stderr", "nll", "tokens", "words", "bytes", "ctx", "byte_perplexity",
+        "bits_per_byte", "cluster_stderr", "cluster_unit", "clusters", "ci95", "bos", "all_windows",
+        "text_sha256", "window_nll", "window_tokens"}) {
     EXPECT_TRUE(json["ppl"][0].contains(key)) << key;
   }
   for (const char* key : {"mean", "stderr", "median", "p90", "p99", "max", "top1_agreement",
@@ -56,6 +58,29 @@ TEST(EvalJson, WritesNullForWhatWasNotMeasured) {
   EXPECT_TRUE(json["kl"].is_null());
   EXPECT_EQ(json["resources"]["disk_bytes"], 1000u);
   EXPECT_TRUE(json["resources"]["decode_tok_s"].is_null());
+}
+
+TEST(EvalJson, WritesTheIntervalAndTheWindowsOfAPerplexity) {
+  EvalResult result = measured(10.0, 1000);
+  EXPECT_TRUE(to_json(result)["ppl"][0]["ci95"].is_null());
+  EXPECT_TRUE(to_json(result)["ppl"][0]["cluster_stderr"].is_null());
+  Perplexity& perplexity = result.perplexities[0];
+  perplexity.interval = Interval{9.5, 10.5};
+  perplexity.cluster_standard_error = 0.25;
+  perplexity.cluster_unit = ClusterUnit::kDocuments;
+  perplexity.clusters = 2;
+  perplexity.bos = true;
+  perplexity.window_nll = {1.5, 2.5};
+  perplexity.window_tokens = {3, 4};
+  const Json json = to_json(perplexity);
+  EXPECT_EQ(json["ci95"], Json({9.5, 10.5}));
+  EXPECT_EQ(json["cluster_stderr"], 0.25);
+  EXPECT_EQ(json["cluster_unit"], "documents");
+  EXPECT_EQ(json["clusters"], 2u);
+  EXPECT_EQ(json["bos"], true);
+  EXPECT_EQ(json["all_windows"], true);
+  EXPECT_EQ(json["window_nll"], Json({1.5, 2.5}));
+  EXPECT_EQ(json["window_tokens"], Json({3, 4}));
 }
 
 TEST(CompareJson, HoldsTheBaselineAndTheCandidates) {

@@ -1,8 +1,9 @@
-// Means, standard errors and quantiles.
+// Means, standard errors, confidence intervals and quantiles.
 
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 
 namespace fptq::eval {
@@ -11,6 +12,8 @@ namespace fptq::eval {
 class RunningMoments {
  public:
   void add(double value);
+  // As if every value of `other` had been added.
+  void merge(const RunningMoments& other);
 
   [[nodiscard]] std::size_t count() const { return count_; }
   // NaN where nothing was added.
@@ -24,6 +27,34 @@ class RunningMoments {
   std::size_t count_ = 0;
   double mean_ = 0.0;
   double squared_deviations_ = 0.0;
+};
+
+// A ratio of sums over clusters, and how far chance moves it.
+struct ClusterRatio {
+  double value;  // r = sum(sums) / sum(sizes)
+  // sqrt(m / (m - 1) * sum_i (sums[i] - r * sizes[i])^2) / sum(sizes), over the m clusters of a
+  // size above 0. Absent below two of them.
+  std::optional<double> standard_error;
+  std::size_t clusters;  // m
+};
+
+// The mean of values that come in clusters (the tokens of a window): neighbours in a cluster may
+// depend on each other, clusters are taken as independent. With clusters of one value it is
+// RunningMoments::standard_error().
+//
+//   sums, sizes  of each cluster; as many of both, the sum of sizes above 0
+//
+// Source: the delta method for a ratio estimator; Cochran, Sampling Techniques (1977), 6.13.
+[[nodiscard]] ClusterRatio cluster_ratio(std::span<const double> sums,
+                                         std::span<const double> sizes);
+
+// The t for which a Student variable of that many degrees of freedom (at least 1) lies within
+// -t..t with a probability of 0.95: half the width of a confidence interval in standard errors.
+[[nodiscard]] double student_t95(std::size_t degrees_of_freedom);
+
+struct Interval {
+  double low;
+  double high;
 };
 
 // The value below which a share `q` of the values lies, linear between neighbours: what NumPy's

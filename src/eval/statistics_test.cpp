@@ -51,5 +51,70 @@ TEST(Quantile, TakesNothingFromAnInfiniteNeighbourItDoesNotReach) {
   EXPECT_EQ(quantile(values, 0.5), 2.0);
 }
 
+TEST(RunningMoments, MergesAsIfAllValuesHadBeenAdded) {
+  const std::array<double, 5> values = {1.5, -2.0, 4.0, 4.0, 10.25};
+  RunningMoments all;
+  RunningMoments first;
+  RunningMoments second;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    all.add(values[i]);
+    (i < 2 ? first : second).add(values[i]);
+  }
+  RunningMoments merged;
+  merged.merge(first);
+  merged.merge(RunningMoments());
+  merged.merge(second);
+  EXPECT_EQ(merged.count(), 5u);
+  EXPECT_DOUBLE_EQ(merged.mean(), all.mean());
+  EXPECT_DOUBLE_EQ(merged.variance(), all.variance());
+}
+
+TEST(ClusterRatio, MatchesTheFormulaByHand) {
+  // r = 12 / 6 = 2; residuals 3 - 2, 5 - 6, 4 - 4: variance 3/2 * 2 / 36.
+  const std::array<double, 3> sums = {3.0, 5.0, 4.0};
+  const std::array<double, 3> sizes = {1.0, 3.0, 2.0};
+  const ClusterRatio ratio = cluster_ratio(sums, sizes);
+  EXPECT_DOUBLE_EQ(ratio.value, 2.0);
+  EXPECT_EQ(ratio.clusters, 3u);
+  EXPECT_DOUBLE_EQ(*ratio.standard_error, std::sqrt(1.5 * 2.0) / 6.0);
+}
+
+TEST(ClusterRatio, OfClustersOfOneValueIsTheUsualStandardError) {
+  const std::array<double, 4> values = {1.0, 2.0, 4.0, 9.0};
+  const std::array<double, 4> ones = {1.0, 1.0, 1.0, 1.0};
+  RunningMoments moments;
+  for (const double value : values) moments.add(value);
+  const ClusterRatio ratio = cluster_ratio(values, ones);
+  EXPECT_DOUBLE_EQ(ratio.value, 4.0);
+  EXPECT_DOUBLE_EQ(*ratio.standard_error, moments.standard_error());
+}
+
+TEST(ClusterRatio, SeesThatNeighboursAreAlike) {
+  // Two clusters of four equal values: as sure as two values, not as eight.
+  const std::array<double, 2> sums = {4.0, 12.0};
+  const std::array<double, 2> sizes = {4.0, 4.0};
+  EXPECT_DOUBLE_EQ(*cluster_ratio(sums, sizes).standard_error, 1.0);
+}
+
+TEST(ClusterRatio, HasNoErrorOfOneClusterThatHoldsAnything) {
+  const std::array<double, 3> sums = {0.0, 6.0, 0.0};
+  const std::array<double, 3> sizes = {0.0, 4.0, 0.0};
+  const ClusterRatio ratio = cluster_ratio(sums, sizes);
+  EXPECT_DOUBLE_EQ(ratio.value, 1.5);
+  EXPECT_EQ(ratio.clusters, 1u);
+  EXPECT_FALSE(ratio.standard_error.has_value());
+}
+
+// Tables of Student's distribution, two sides, 5 percent.
+TEST(StudentT95, MatchesTheTables) {
+  EXPECT_NEAR(student_t95(1), 12.7062, 5e-5);
+  EXPECT_NEAR(student_t95(2), 4.3027, 5e-5);
+  EXPECT_NEAR(student_t95(3), 3.1824, 5e-5);
+  EXPECT_NEAR(student_t95(10), 2.2281, 5e-5);
+  EXPECT_NEAR(student_t95(29), 2.0452, 5e-5);
+  EXPECT_NEAR(student_t95(120), 1.9799, 5e-5);
+  EXPECT_NEAR(student_t95(1000000), 1.9600, 5e-5);
+}
+
 }  // namespace
 }  // namespace fptq::eval

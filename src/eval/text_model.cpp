@@ -24,6 +24,7 @@ TextModel make_text_model(LogitsSource& source, const text::Tokenizer& tokenizer
   };
   model.prefix_token = prefix_token(tokenizer, special);
   if (special.encode_adds_bos) model.block_start = special.bos;
+  model.bos = special.bos;
   model.context = context;
   return model;
 }

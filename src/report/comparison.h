@@ -21,6 +21,7 @@ struct PerplexityFigure {
   double value = 0.0;
   std::optional<double> standard_error;
   std::optional<double> bits_per_byte;
+  std::optional<std::pair<double, double>> interval = {};  // 95 percent confidence
 };
 
 // From the baseline, nats.

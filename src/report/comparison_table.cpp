@@ -11,7 +11,8 @@ namespace {
 using Cell = std::function<std::string(const ModelFigures& model, const ModelFigures& baseline)>;
 
 std::string perplexity_name(const PerplexityFigure& figure) {
-  return "ppl " + figure.protocol + (figure.unit == "word" ? " (word)" : "");
+  return "ppl " + figure.protocol + (figure.unit == "word" ? " (word)" : "") +
+         (figure.interval ? " [95 %]" : "");
 }
 
 // The model's perplexity that stands beside the baseline's entry `index`.
@@ -29,6 +30,10 @@ Cell perplexity_cell(std::size_t index) {
     const PerplexityFigure* figure = matching(model, baseline, index);
     if (figure == nullptr) return "";
     std::string text = fixed(figure->value, 4);
+    if (figure->interval) {
+      return text + " [" + significant(figure->interval->first, 4) + ", " +
+             significant(figure->interval->second, 4) + "]";
+    }
     if (figure->standard_error) text += " \u00B1 " + fixed(*figure->standard_error, 4);
     return text;
   };

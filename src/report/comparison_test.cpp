@@ -37,6 +37,15 @@ TEST(ComparisonTable, SetsCandidatesBesideTheBaseline) {
                                       "125 (2.50x)"}));
 }
 
+TEST(ComparisonTable, ShowsTheIntervalOfAPerplexityWhereThereIsOne) {
+  Comparison comparison = sample();
+  comparison.models[0].perplexities[0].interval = {9.80392, 10.2};
+  const Table table = comparison_table(comparison);
+  EXPECT_EQ(table.columns[2].header, "ppl gptq [95 %]");
+  EXPECT_EQ(table.rows[0][2], "10.0000 [9.804, 10.20]");
+  EXPECT_EQ(table.rows[1][2], "10.5000 \u00B1 0.1000");
+}
+
 TEST(ComparisonTable, SaysWhenACandidateIsLarger) {
   Comparison comparison = sample();
   comparison.models[1].disk_bytes = std::uint64_t{5} << 20;

@@ -1,4 +1,5 @@
 """fptq eval: perplexity under every protocol, KL divergence, and texts that it cannot use."""
+import hashlib
 import math
 import unittest
 
@@ -40,6 +41,15 @@ class Eval(harness.ProgramTest):
             self.assertEqual(256, entry['ctx'])
             # Random weights know nothing: each of the 320 rows is about as probable.
             self.assertAlmostEqual(math.log(tiny.VOCABULARY), entry['nll'] / entry['tokens'], delta=1)
+            self.assertEqual(entry['windows'], len(entry['window_nll']))
+            self.assertEqual(entry['tokens'], sum(entry['window_tokens']))
+            self.assertAlmostEqual(entry['nll'], sum(entry['window_nll']), places=6)
+            self.assertTrue(entry['bos'] and entry['all_windows'])
+            low, high = entry['ci95']
+            self.assertTrue(low < entry['value'] < high)
+            self.assertEqual(('windows', entry['windows']),
+                             (entry['cluster_unit'], entry['clusters']))
+            self.assertEqual(hashlib.sha256(TEXT.encode()).hexdigest(), entry['text_sha256'])
         self.assertEqual(4 * 255, found['gptq']['tokens'])
         self.assertEqual(4 * 127, found['llamacpp']['tokens'])
         lm_eval = found['lm-eval']
