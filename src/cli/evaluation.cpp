@@ -83,7 +83,15 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
   // Both are about the candidate: what its cache costs is a part of its divergence.
   base_run.require.clear();
   base_run.kv = model::KvType::kF32;
-  FPTQ_TRY(const EvaluatedModel base, load(options.kl_base, common, base_run, console));
+  // --ram-limit is for both models together.
+  CommonOptions base_common = common;
+  const bool is_packed = candidate.loaded.model->config().quantization.has_value();
+  if (common.ram_limit_bytes > 0 && is_packed) {
+    const std::uint64_t taken = candidate.loaded.model->bytes().total();
+    base_common.ram_limit_bytes =
+        common.ram_limit_bytes > taken ? common.ram_limit_bytes - taken : 1;
+  }
+  FPTQ_TRY(const EvaluatedModel base, load(options.kl_base, base_common, base_run, console));
   eval::KlOptions how;
   FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
   how.context = run.context;
@@ -197,8 +205,8 @@ report::ModelFigures figures(const Evaluation& evaluation) {
   if (result.kl) {
     const eval::KlDivergence& kl = *result.kl;
     figures.divergence =
-        report::DivergenceFigure{kl.mean, kl.standard_error, kl.median,      kl.p90,   kl.p99,
-                                 kl.max,  kl.top1_agreement, kl.rms_delta_p, kl.tokens};
+        report::DivergenceFigure{kl.mean, kl.standard_errors.mean, kl.median,      kl.p90,   kl.p99,
+                                 kl.max,  kl.top1_agreement,       kl.rms_delta_p, kl.tokens};
   }
   figures.disk_bytes = result.resources.disk_bytes;
   figures.weights_bytes = result.resources.weights_bytes;

@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "eval/softmax.h"
-#include "eval/statistics.h"
 #include "eval/windows.h"
 
 namespace fptq::eval {
@@ -58,7 +57,8 @@ Result<std::vector<TokenId>> encode_for_both(const TextModel& base, const TextMo
   return ids;
 }
 
-// Runs both models through windows and collects what differs.
+// Runs both models through windows and collects what differs. Of each model the logits of a few
+// positions are in memory, however many windows there are.
 class Comparer {
  public:
   Comparer(LogitsSource& base, LogitsSource& candidate, ThreadPool& pool)
@@ -67,6 +67,7 @@ class Comparer {
   Status add_window(std::span<const TokenId> tokens, std::size_t first_scored) {
     FPTQ_TRY_VOID(base_.open(tokens, first_scored));
     FPTQ_TRY_VOID(candidate_.open(tokens, first_scored));
+    collector_.begin_window();
     for (std::size_t i = first_scored; i < tokens.size();) {
       const std::size_t rows = std::min(base_.rows_at_a_time(), tokens.size() - i);
       FPTQ_TRY(const std::span<const float> p, base_.read(rows));
@@ -79,52 +80,27 @@ class Comparer {
         }
       });
       for (const TokenDivergence& row : rows_) {
-        if (std::isnan(row.kl) || std::isnan(row.delta_p)) {
+        if (std::isnan(row.kl) || std::isnan(row.delta_p) || std::isnan(row.base_top_p)) {
           return Error{Error::Kind::kFormat,
                        "KL divergence: expected finite logits, got infinity or NaN. Are the "
                        "weights damaged?"};
         }
-        add(row);
+        collector_.add(row);
       }
       i += rows;
     }
     return {};
   }
 
-  // At least one position has been added.
-  [[nodiscard]] KlDivergence finish() {
-    std::sort(values_.begin(), values_.end());
-    const auto count = static_cast<double>(values_.size());
-    KlDivergence result;
-    result.mean = moments_.mean();
-    result.standard_error = values_.size() < 2 ? 0.0 : moments_.standard_error();
-    result.median = quantile(values_, 0.5);
-    result.p90 = quantile(values_, 0.9);
-    result.p99 = quantile(values_, 0.99);
-    result.max = values_.back();
-    result.top1_agreement = static_cast<double>(same_top_) / count;
-    result.rms_delta_p = std::sqrt(squared_delta_p_ / count);
-    result.tokens = values_.size();
-    return result;
-  }
+  [[nodiscard]] KlDivergence finish() const { return collector_.finish(); }
 
  private:
-  void add(const TokenDivergence& row) {
-    values_.push_back(row.kl);
-    moments_.add(row.kl);
-    same_top_ += row.same_top ? 1 : 0;
-    squared_delta_p_ += row.delta_p * row.delta_p;
-  }
-
   WindowReader base_;
   WindowReader candidate_;
   ThreadPool* pool_;
   std::size_t vocabulary_;
   std::vector<TokenDivergence> rows_;
-  std::vector<double> values_;  // all of them: quantiles need them, 8 bytes a position
-  RunningMoments moments_;
-  std::size_t same_top_ = 0;
-  double squared_delta_p_ = 0.0;
+  DivergenceCollector collector_;
 };
 
 }  // namespace

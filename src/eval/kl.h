@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "eval/divergence.h"
 #include "eval/documents.h"
 #include "eval/logits_source.h"
 
@@ -18,21 +19,6 @@ struct KlOptions {
   DocumentMode documents = DocumentMode::kAuto;
   std::size_t context = 0;      // tokens in a window; 0: 512, at most either model's context
   std::size_t max_windows = 0;  // compare only the first windows; 0: all
-};
-
-// KL(base || candidate) of the next token, in nats, over all positions compared.
-struct KlDivergence {
-  double mean = 0.0;
-  double standard_error = 0.0;  // of the mean, positions taken as independent
-  double median = 0.0;
-  double p90 = 0.0;  // quantiles, linear between neighbours
-  double p99 = 0.0;
-  double max = 0.0;
-  double top1_agreement = 0.0;  // share of positions with the same most probable token
-  // sqrt(mean((q - p)^2)), p and q what base and candidate give to the token that follows.
-  double rms_delta_p = 0.0;
-  std::size_t tokens = 0;   // positions compared
-  std::size_t context = 0;  // tokens in a window
 };
 
 // Compares in the windows of Protocol::kLlamaCpp, so that the numbers stand beside those of

@@ -42,7 +42,9 @@ TEST(Kl, OfTwoCoinsMatchesTheFormula) {
   EXPECT_NEAR(result->median, kl, 1e-6);
   EXPECT_NEAR(result->p99, kl, 1e-6);
   EXPECT_NEAR(result->max, kl, 1e-6);
-  EXPECT_NEAR(result->standard_error, 0.0, 1e-12);
+  EXPECT_NEAR(*result->standard_errors.mean, 0.0, 1e-12);
+  EXPECT_EQ(result->window_tokens, (std::vector<std::size_t>{1, 1, 1}));
+  EXPECT_EQ(result->flips, 3u);
   EXPECT_EQ(result->top1_agreement, 0.0);
   EXPECT_NEAR(result->rms_delta_p, 0.5, 1e-6);
   EXPECT_EQ(base.sequences, candidate.sequences);
@@ -85,6 +87,18 @@ TEST(Kl, TakesTheSmallerOfBothContextsByDefault) {
   const auto result = measure(base.text_model(true, 8), other.text_model(true, 4), "abcd", 0);
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ(result->context, 4u);
+}
+
+TEST(Kl, HoldsLogitsOfAFewPositionsAtATime) {
+  constexpr std::size_t kVocabulary = 5000;  // 64 MiB hold 3355 rows, more than a call gives
+  BigramModel base(kVocabulary);
+  BigramModel other(kVocabulary);
+  const auto result = measure(base.text_model(false, 2048), other.text_model(false, 2048),
+                              std::string(2048, 'a'), 2048);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->tokens, 1023u);
+  EXPECT_EQ(base.most_rows, 512u);
+  EXPECT_EQ(other.most_rows, 512u);
 }
 
 }  // namespace

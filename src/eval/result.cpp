@@ -14,6 +14,31 @@ Json interval_json(const std::optional<Interval>& interval) {
   return interval ? Json{interval->low, interval->high} : Json(nullptr);
 }
 
+Json confidence_json(const std::vector<ConfidenceBin>& bins) {
+  Json list = Json::array();
+  for (const ConfidenceBin& bin : bins) {
+    list.push_back({{"from", bin.from},
+                    {"to", bin.to},
+                    {"tokens", bin.tokens},
+                    {"flips", bin.flips},
+                    {"agreement", or_null(bin.agreement)},
+                    {"stderr", or_null(bin.standard_error)},
+                    {"mean_kl", or_null(bin.mean_kl)}});
+  }
+  return list;
+}
+
+Json histogram_json(const DivergenceHistogram& histogram) {
+  Json edges = Json::array();
+  for (std::size_t b = 0; b <= DivergenceHistogram::kBins; ++b) {
+    edges.push_back(DivergenceHistogram::edge(b));
+  }
+  return {{"edges", std::move(edges)},
+          {"counts", std::vector(histogram.counts().begin(), histogram.counts().end())},
+          {"below", histogram.below()},
+          {"above", histogram.above()}};
+}
+
 }  // namespace
 
 Json to_json(const Perplexity& perplexity) {
@@ -41,8 +66,9 @@ Json to_json(const Perplexity& perplexity) {
 }
 
 Json to_json(const KlDivergence& kl) {
+  const DivergenceErrors& errors = kl.standard_errors;
   return {{"mean", kl.mean},
-          {"stderr", kl.standard_error},
+          {"stderr", or_null(errors.mean)},
           {"median", kl.median},
           {"p90", kl.p90},
           {"p99", kl.p99},
@@ -50,7 +76,21 @@ Json to_json(const KlDivergence& kl) {
           {"top1_agreement", kl.top1_agreement},
           {"rms_delta_p", kl.rms_delta_p},
           {"tokens", kl.tokens},
-          {"ctx", kl.context}};
+          {"ctx", kl.context},
+          {"windows", kl.window_kl.size()},
+          {"ci95", interval_json(kl.interval)},
+          {"stderr_of",
+           {{"mean", or_null(errors.mean)},
+            {"median", or_null(errors.median)},
+            {"p90", or_null(errors.p90)},
+            {"p99", or_null(errors.p99)},
+            {"top1_agreement", or_null(errors.top1_agreement)},
+            {"rms_delta_p", or_null(errors.rms_delta_p)}}},
+          {"flips", kl.flips},
+          {"by_confidence", confidence_json(kl.by_confidence)},
+          {"histogram", histogram_json(kl.histogram)},
+          {"window_kl", kl.window_kl},
+          {"window_tokens", kl.window_tokens}};
 }
 
 Json to_json(const Resources& resources) {

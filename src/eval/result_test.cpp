@@ -83,6 +83,38 @@ TEST(EvalJson, WritesTheIntervalAndTheWindowsOfAPerplexity) {
   EXPECT_EQ(json["window_tokens"], Json({3, 4}));
 }
 
+TEST(EvalJson, WritesWhatADivergenceIsMadeOf) {
+  DivergenceCollector collector;
+  collector.begin_window();
+  collector.add({0.02, true, 0.0, 0.95});
+  const Json alone = to_json(collector.finish());
+  EXPECT_TRUE(alone["stderr"].is_null());
+  EXPECT_TRUE(alone["ci95"].is_null());
+  EXPECT_TRUE(alone["stderr_of"]["p99"].is_null());
+  EXPECT_TRUE(alone["by_confidence"][0]["agreement"].is_null());
+  EXPECT_EQ(alone["by_confidence"][4], Json({{"from", 0.9},
+                                             {"to", 1.0},
+                                             {"tokens", 1},
+                                             {"flips", 0},
+                                             {"agreement", 1.0},
+                                             {"stderr", nullptr},
+                                             {"mean_kl", 0.02}}));
+  collector.begin_window();
+  collector.add({0.04, false, 0.1, 0.95});
+  const Json json = to_json(collector.finish());
+  EXPECT_EQ(json["flips"], 1u);
+  EXPECT_EQ(json["stderr"], json["stderr_of"]["mean"]);
+  EXPECT_NEAR(json["stderr"].get<double>(), 0.01, 1e-15);
+  EXPECT_EQ(json["window_kl"], Json({0.02, 0.04}));
+  EXPECT_EQ(json["window_tokens"], Json({1, 1}));
+  const Json& histogram = json["histogram"];
+  EXPECT_EQ(histogram["edges"].size(), histogram["counts"].size() + 1);
+  EXPECT_EQ(histogram["counts"][17], 1u);  // from 10^-1.75 = 0.0178
+  EXPECT_EQ(histogram["counts"][18], 1u);  // from 10^-1.5 = 0.0316
+  EXPECT_EQ(histogram["below"], 0u);
+  EXPECT_EQ(histogram["above"], 0u);
+}
+
 TEST(CompareJson, HoldsTheBaselineAndTheCandidates) {
   const Json json = to_json(Comparison{measured(10.0, 4000), {measured(10.5, 1000)}});
   EXPECT_EQ(keys(json), (std::vector<std::string>{"baseline", "candidates"}));

@@ -25,9 +25,14 @@ TokenDivergence compare_logits(std::span<const float> base, std::span<const floa
                                text::TokenId target) {
   const double base_norm = log_sum_exp(base);
   const double candidate_norm = log_sum_exp(candidate);
-  return {
-      kl_divergence(base, base_norm, candidate, candidate_norm), top(base) == top(candidate),
-      std::exp(at(candidate, target) - candidate_norm) - std::exp(at(base, target) - base_norm)};
+  const std::ptrdiff_t base_top = top(base);
+  TokenDivergence result{};
+  result.kl = kl_divergence(base, base_norm, candidate, candidate_norm);
+  result.same_top = base_top == top(candidate);
+  result.delta_p =
+      std::exp(at(candidate, target) - candidate_norm) - std::exp(at(base, target) - base_norm);
+  result.base_top_p = std::exp(at(base, static_cast<text::TokenId>(base_top)) - base_norm);
+  return result;
 }
 
 }  // namespace fptq::eval

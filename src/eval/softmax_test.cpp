@@ -48,6 +48,7 @@ TEST(CompareLogits, MatchesADivergenceByHand) {
   EXPECT_NEAR(divergence.kl, 0.25 * std::log(2.0), 1e-7);
   EXPECT_FALSE(divergence.same_top);
   EXPECT_NEAR(divergence.delta_p, 0.25, 1e-7);
+  EXPECT_NEAR(divergence.base_top_p, 0.5, 1e-7);
 }
 
 TEST(CompareLogits, IsZeroForRowsThatDifferByAConstant) {

@@ -27,7 +27,7 @@ struct PerplexityFigure {
 // From the baseline, nats.
 struct DivergenceFigure {
   double mean = 0.0;
-  double standard_error = 0.0;
+  std::optional<double> standard_error;  // over windows
   double median = 0.0;
   double p90 = 0.0;
   double p99 = 0.0;
@@ -36,6 +36,9 @@ struct DivergenceFigure {
   double rms_delta_p = 0.0;     // 0..1
   std::size_t tokens = 0;
 };
+
+// "0.0200 +- 0.001", or without the error where there is none.
+[[nodiscard]] std::string with_error(const DivergenceFigure& divergence);
 
 // What executed one layer.
 struct LayerFigure {

@@ -82,10 +82,9 @@ std::string divergence_table(const Comparison& comparison) {
   for (const ModelFigures& model : comparison.models) {
     if (!model.divergence) continue;
     const DivergenceFigure& d = *model.divergence;
-    table.rows.push_back({model.name,
-                          significant(d.mean, 3) + " \u00B1 " + significant(d.standard_error, 1),
-                          significant(d.median, 3), significant(d.p90, 3), significant(d.p99, 3),
-                          significant(d.max, 3), fixed(100.0 * d.top1_agreement, 2) + " %",
+    table.rows.push_back({model.name, with_error(d), significant(d.median, 3),
+                          significant(d.p90, 3), significant(d.p99, 3), significant(d.max, 3),
+                          fixed(100.0 * d.top1_agreement, 2) + " %",
                           fixed(100.0 * d.rms_delta_p, 2) + " %", std::to_string(d.tokens)});
   }
   if (table.rows.empty()) return "";

@@ -67,8 +67,7 @@ Cell bytes_cell(std::optional<std::uint64_t> ModelFigures::*bytes) {
 
 std::string divergence_cell(const ModelFigures& model, const ModelFigures& /*baseline*/) {
   if (!model.divergence) return "";
-  return significant(model.divergence->mean, 3) + " \u00B1 " +
-         significant(model.divergence->standard_error, 1);
+  return with_error(*model.divergence);
 }
 
 std::string agreement_cell(const ModelFigures& model, const ModelFigures& /*baseline*/) {
@@ -98,6 +97,14 @@ void add_column(Table& table, const Comparison& comparison, Column column, const
 }
 
 }  // namespace
+
+std::string with_error(const DivergenceFigure& divergence) {
+  std::string text = significant(divergence.mean, 3);
+  if (divergence.standard_error) {
+    text += " \u00B1 " + significant(*divergence.standard_error, 1);
+  }
+  return text;
+}
 
 Table comparison_table(const Comparison& comparison) {
   FPTQ_CHECK(!comparison.models.empty(), "a baseline");

@@ -1,6 +1,7 @@
 """fptq eval: perplexity under every protocol, KL divergence, and texts that it cannot use."""
 import hashlib
 import math
+import statistics
 import unittest
 
 import harness
@@ -97,6 +98,23 @@ class Eval(harness.ProgramTest):
         for smaller, larger in (('median', 'p90'), ('p90', 'p99'), ('p99', 'max'), ('mean', 'max')):
             self.assertLessEqual(kl[smaller], kl[larger])
 
+    def test_what_a_divergence_is_made_of(self):
+        kl = self.json_of('eval', self.quantized, '--kl', self.model, '--kl-text', self.text)['kl']
+        self.assertEqual([127] * 4, kl['window_tokens'])
+        self.assertAlmostEqual(kl['mean'], sum(kl['window_kl']) / 4)
+        self.assertAlmostEqual(kl['stderr'], statistics.stdev(kl['window_kl']) / 2)
+        self.assertTrue(kl['ci95'][0] < kl['mean'] < kl['ci95'][1])
+        for key in ('median', 'p90', 'p99', 'top1_agreement', 'rms_delta_p'):
+            self.assertGreater(kl['stderr_of'][key], 0)
+        self.assertAlmostEqual(1 - kl['flips'] / kl['tokens'], kl['top1_agreement'])
+        bins = kl['by_confidence']
+        self.assertEqual([0, .25, .5, .75, .9], [entry['from'] for entry in bins])
+        self.assertEqual(kl['tokens'], sum(entry['tokens'] for entry in bins))
+        self.assertEqual(kl['flips'], sum(entry['flips'] for entry in bins))
+        histogram = kl['histogram']
+        self.assertEqual((1e-6, 100), (histogram['edges'][0], histogram['edges'][-1]))
+        self.assertEqual(kl['tokens'], sum(histogram['counts']) + histogram['below'] + histogram['above'])
+
     def test_what_a_cache_costs_is_divergence(self):
         kl = {kv: self.json_of('eval', self.model, '--kl', self.model, '--kl-text', self.text,
                                '--kv', kv)['kl']['mean'] for kv in ('f32', 'bf16', 'int8')}
@@ -139,6 +157,9 @@ class Eval(harness.ProgramTest):
                                 says='10240 bytes (--ram-limit), got ')
         needed = int(stderr.rsplit('got ')[-1].split()[0])
         self.succeed('eval', self.quantized, '--ppl', self.text, '--ram-limit', needed)
+        both = ['eval', self.quantized, '--kl', self.quantized, '--kl-text', self.text]
+        self.fail_with(4, *both, '--ram-limit', needed, says='--ram-limit')
+        self.succeed(*both, '--ram-limit', 10 * needed)
 
     def test_unknown_protocol_and_flag(self):
         self.fail_with(2, 'eval', self.model, '--ppl', self.text, '--protocol', 'hf', says='lm-eval')
