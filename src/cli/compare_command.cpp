@@ -101,6 +101,7 @@ Status run_compare(const CompareOptions& options) {
   }
   // What was measured took long: it is shown whatever came after it.
   console.print(report::terminal_text(report::comparison_table(page)));
+  print_published(comparison.baseline, console);
   if (!outcome && !is_failed_check(outcome)) return outcome;
   if (!options.html.empty()) {
     FPTQ_TRY_VOID(write_text_file(options.html, report::comparison_html(page)));

@@ -28,6 +28,7 @@ Status run_eval(const EvalOptions& options) {
   report::Comparison alone;
   alone.models.push_back(figures(evaluation));
   console.print(report::terminal_text(report::comparison_table(alone)));
+  print_published(evaluation.result, console);
   FPTQ_TRY_VOID(write_json(options.common, eval::to_json(evaluation.result)));
   return evaluation.budget;
 }

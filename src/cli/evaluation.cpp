@@ -165,6 +165,10 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
     FPTQ_TRY(result.perplexities,
              eval::measure_perplexities(evaluated.view, *evaluated.loaded.pool, text,
                                         options.perplexity_text.string(), how, console.progress()));
+    for (const eval::Perplexity& measured : result.perplexities) {
+      result.published.push_back(
+          eval::published_perplexities(evaluated.loaded.model->config(), measured));
+    }
   }
   if (options.bench) {
     FPTQ_TRY_VOID(measure_speed(evaluated, *limits, common, run, console, result.resources));
@@ -183,6 +187,25 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
     }
   }
   return evaluation;
+}
+
+void print_published(const eval::EvalResult& result, Console& console) {
+  for (std::size_t i = 0; i < result.published.size(); ++i) {
+    const eval::Perplexity& measured = result.perplexities[i];
+    const std::string how =
+        fmt::format("{} ctx {}", eval::protocol_name(measured.protocol), measured.context);
+    for (const eval::PublishedPerplexity& figure : result.published[i]) {
+      console.print(fmt::format("published for {} ({}) under {}: {} ({})\n", figure.model,
+                                figure.precision, how, figure.value, figure.source));
+    }
+    if (!result.published[i].empty()) continue;
+    console.note(
+        eval::is_wikitext2_test(measured)
+            ? fmt::format("{}: no published figure is known for a model of this shape", how)
+            : fmt::format("{} on this text compares with no published figure: those are "
+                          "of {}",
+                          how, eval::published_conditions(measured.protocol)));
+  }
 }
 
 report::ModelFigures figures(const Evaluation& evaluation) {

@@ -45,6 +45,9 @@ struct Evaluation {
                                           const CommonOptions& common, const RunOptions& run,
                                           const EvaluationOptions& options, Console& console);
 
+// Beside each perplexity the published figures that it compares with, or what those are of.
+void print_published(const eval::EvalResult& result, Console& console);
+
 // The same numbers, as reports take them.
 [[nodiscard]] report::ModelFigures figures(const Evaluation& evaluation);
 

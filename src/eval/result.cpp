@@ -28,6 +28,17 @@ Json confidence_json(const std::vector<ConfidenceBin>& bins) {
   return list;
 }
 
+Json published_json(const std::vector<PublishedPerplexity>& figures) {
+  Json list = Json::array();
+  for (const PublishedPerplexity& figure : figures) {
+    list.push_back({{"model", figure.model},
+                    {"precision", figure.precision},
+                    {"value", figure.value},
+                    {"source", figure.source}});
+  }
+  return list;
+}
+
 Json histogram_json(const DivergenceHistogram& histogram) {
   Json edges = Json::array();
   for (std::size_t b = 0; b <= DivergenceHistogram::kBins; ++b) {
@@ -105,8 +116,10 @@ Json to_json(const Resources& resources) {
 
 Json to_json(const EvalResult& result) {
   Json perplexities = Json::array();
-  for (const Perplexity& perplexity : result.perplexities) {
-    perplexities.push_back(to_json(perplexity));
+  for (std::size_t i = 0; i < result.perplexities.size(); ++i) {
+    perplexities.push_back(to_json(result.perplexities[i]));
+    perplexities.back()["published"] =
+        i < result.published.size() ? published_json(result.published[i]) : Json::array();
   }
   return {{"model", result.model},
           {"scheme", result.scheme},

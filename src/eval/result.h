@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "eval/kl.h"
 #include "eval/perplexity.h"
+#include "eval/published.h"
 #include "eval/resources.h"
 #include "eval/task_result.h"
 
@@ -18,6 +19,7 @@ struct EvalResult {
   std::string model;   // as the user named it
   std::string scheme;  // of its decoder linears: "w4g32-a8t", "bf16"
   std::vector<Perplexity> perplexities;
+  std::vector<std::vector<PublishedPerplexity>> published;  // beside each of them; or empty
   std::vector<TaskResult> tasks;
   std::optional<KlDivergence> kl;  // from the baseline
   Resources resources;

@@ -83,6 +83,16 @@ TEST(EvalJson, WritesTheIntervalAndTheWindowsOfAPerplexity) {
   EXPECT_EQ(json["window_tokens"], Json({3, 4}));
 }
 
+TEST(EvalJson, WritesPublishedFiguresBesideAPerplexity) {
+  EvalResult result = measured(10.0, 1000);
+  EXPECT_EQ(to_json(result)["ppl"][0]["published"], Json::array());
+  result.published = {{{"Llama-X", "bf16", Protocol::kGptq, 2048, 9.75, "a paper"}}};
+  EXPECT_EQ(
+      to_json(result)["ppl"][0]["published"],
+      Json::array(
+          {{{"model", "Llama-X"}, {"precision", "bf16"}, {"value", 9.75}, {"source", "a paper"}}}));
+}
+
 TEST(EvalJson, WritesWhatADivergenceIsMadeOf) {
   DivergenceCollector collector;
   collector.begin_window();

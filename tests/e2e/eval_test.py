@@ -65,6 +65,14 @@ class Eval(harness.ProgramTest):
             self.assertEqual({protocol: every[protocol]}, self.perplexities('--protocol', protocol))
         self.assertEqual(['gptq'], list(self.perplexities()))
 
+    def test_what_published_figures_are_of(self):
+        result = harness.fptq('eval', self.model, '--ppl', self.text, '--protocol', 'all')
+        for how in ('gptq ctx 256 on this text compares with no published figure: those are of '
+                    'WikiText-2 test (wiki.test.raw), --ctx 2048',
+                    'wiki.test.raw), --ctx 512'):
+            self.assertIn(how, result.stderr.decode())
+        self.assertEqual([], self.perplexities()['gptq']['published'])
+
     def test_threads_do_not_change_a_digit(self):
         self.assertEqual(self.perplexities('-t', '1', model=self.quantized),
                          self.perplexities('-t', '3', model=self.quantized))
