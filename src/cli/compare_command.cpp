@@ -76,8 +76,17 @@ Status run_compare(const CompareOptions& options) {
   // Both are about the candidates.
   baseline_run.require.clear();
   baseline_run.kv = model::KvType::kF32;
-  FPTQ_TRY(Evaluation baseline,
-           evaluate(options.baseline, options.common, baseline_run, baseline_evaluation, console));
+  // The baseline's cost first, then the candidates'; empty without --bench.
+  std::vector<Result<std::vector<eval::ModelCost>>> costs;
+  if (options.evaluation.bench) {
+    std::vector<CostSubject> subjects = {{options.baseline, baseline_run}};
+    for (const auto& model : options.candidates) subjects.push_back({model, options.run});
+    FPTQ_TRY(costs,
+             measure_costs(subjects, options.common, options.evaluation.bench_flags, console));
+  }
+  const auto cost_of = [&](std::size_t index) { return costs.empty() ? nullptr : &costs[index]; };
+  FPTQ_TRY(Evaluation baseline, evaluate(options.baseline, options.common, baseline_run,
+                                         baseline_evaluation, console, cost_of(0)));
   report::Comparison page;
   page.provenance = provenance(options);
   page.models.push_back(figures(baseline));
@@ -88,9 +97,10 @@ Status run_compare(const CompareOptions& options) {
   const bool wants_kl = !evaluation.kl_text.empty() || evaluation.kl_budget.has_value();
   if (evaluation.kl_base.empty() && wants_kl) evaluation.kl_base = options.baseline;
   Status outcome;
+  std::size_t index = 0;
   for (const std::filesystem::path& model : options.candidates) {
     Result<Evaluation> candidate =
-        evaluate(model, options.common, options.run, evaluation, console);
+        evaluate(model, options.common, options.run, evaluation, console, cost_of(++index));
     note_outcome(candidate ? candidate->budget : candidate.error(), outcome);
     if (candidate) {
       page.models.push_back(figures(*candidate));

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/evaluation.h"
@@ -23,8 +24,14 @@ struct EvalOptions {
 
 Status run_eval(const EvalOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
+  std::vector<Result<std::vector<eval::ModelCost>>> costs;
+  if (options.evaluation.bench) {
+    FPTQ_TRY(costs, measure_costs({{options.model, options.run}}, options.common,
+                                  options.evaluation.bench_flags, console));
+  }
   FPTQ_TRY(const Evaluation evaluation,
-           evaluate(options.model, options.common, options.run, options.evaluation, console));
+           evaluate(options.model, options.common, options.run, options.evaluation, console,
+                    costs.empty() ? nullptr : costs.data()));
   report::Comparison alone;
   alone.models.push_back(figures(evaluation));
   console.print(report::terminal_text(report::comparison_table(alone)));

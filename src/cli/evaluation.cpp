@@ -10,8 +10,6 @@
 #include <vector>
 
 #include "base/file.h"
-#include "bench/bench.h"
-#include "bench/roofline.h"
 #include "cli/model_input.h"
 #include "eval/kl.h"
 #include "eval/model_logits.h"
@@ -48,26 +46,6 @@ Result<std::vector<eval::Protocol>> protocols(const std::string& name) {
   }
   FPTQ_TRY(const eval::Protocol protocol, eval::parse_protocol(name));
   return std::vector{protocol};
-}
-
-Status measure_speed(EvaluatedModel& model, const bench::MachineLimits& limits,
-                     const CommonOptions& common, const RunOptions& run, Console& console,
-                     eval::Resources& resources) {
-  const std::size_t positions = model.loaded.model->config().max_positions;
-  bench::BenchOptions options;
-  options.decode_tokens = std::min<std::size_t>(64, std::max<std::size_t>(1, positions / 4));
-  options.prompt_tokens = {std::min<std::size_t>(512, positions)};
-  options.repeats = 3;
-  options.kv = run.kv;
-  options.seed = common.seed;
-  options.limits = limits;
-  FPTQ_TRY(const Isa isa, selected_isa(common));
-  FPTQ_TRY(const bench::BenchResult speed, bench::run_bench(*model.loaded.model, *model.loaded.pool,
-                                                            isa, options, console.progress()));
-  for (const std::string& warning : speed.warnings) console.warn(warning);
-  resources.prefill_tok_s = speed.prefill.front().tok_s.median;
-  resources.decode_tok_s = speed.decode.front().tok_s.median;
-  return {};
 }
 
 Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const CommonOptions& common,
@@ -128,13 +106,16 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
   command
       .add_option("--kl-budget", options.kl_budget, "Fail where the mean KL divergence is above")
       ->type_name("NATS");
-  command.add_flag("--bench", options.bench, "Measure speed as well");
+  command.add_flag("--bench", options.bench,
+                   "Measure speed and memory as well, in fresh processes");
+  add_bench_flags(command, options.bench_flags);
 }
 
 Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOptions& common,
                             const RunOptions& run, const EvaluationOptions& options,
-                            Console& console) {
-  bool own_peak = eval::reset_peak_rss();
+                            Console& console, const Result<std::vector<eval::ModelCost>>* cost) {
+  if (cost != nullptr && !*cost) return cost->error();
+  const bool own_peak = eval::reset_peak_rss();
   const auto start = std::chrono::steady_clock::now();
   FPTQ_TRY(EvaluatedModel evaluated, load(model, common, run, console));
   Evaluation evaluation;
@@ -143,16 +124,8 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   result.scheme = evaluated.loaded.model->scheme();
   result.resources.load_s = seconds_since(start);
   result.resources.disk_bytes = evaluated.loaded.checkpoint->weight_file_bytes();
+  result.resources.disk_bytes_of = eval::disk_bytes(*evaluated.loaded.checkpoint);
   result.resources.weights_bytes = evaluated.loaded.model->bytes().total();
-
-  // Reading memory at full speed takes a buffer of its own, which is not the model's doing.
-  const std::optional<std::uint64_t> peak_of_load = eval::peak_rss_bytes();
-  std::optional<bench::MachineLimits> limits;
-  if (options.bench) {
-    FPTQ_TRY(const Isa isa, selected_isa(common));
-    FPTQ_TRY(limits, bench::measure_limits(*evaluated.loaded.pool, isa));
-    own_peak = eval::reset_peak_rss() && own_peak;
-  }
 
   if (!options.perplexity_text.empty()) {
     FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
@@ -170,12 +143,8 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
           eval::published_perplexities(evaluated.loaded.model->config(), measured));
     }
   }
-  if (options.bench) {
-    FPTQ_TRY_VOID(measure_speed(evaluated, *limits, common, run, console, result.resources));
-  }
-  if (own_peak) {
-    result.resources.peak_rss_bytes = std::max(peak_of_load, eval::peak_rss_bytes());
-  }
+  if (own_peak) result.resources.peak_rss_bytes = eval::peak_rss_bytes();
+  if (cost != nullptr) eval::add_costs(**cost, result.resources);
   evaluation.receipt = evaluated.loaded.model->receipt();
   if (!options.kl_base.empty()) {
     FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, console));
@@ -237,6 +206,11 @@ report::ModelFigures figures(const Evaluation& evaluation) {
   figures.load_s = result.resources.load_s;
   figures.prefill_tok_s = result.resources.prefill_tok_s;
   figures.decode_tok_s = result.resources.decode_tok_s;
+  figures.first_token_s = result.resources.first_token_s;
+  figures.token_s_median = result.resources.token_s_median;
+  figures.token_s_p95 = result.resources.token_s_p95;
+  figures.energy_j_per_token = result.resources.energy_j_per_token;
+  figures.cpu_others_during = result.resources.cpu_others_during;
   for (const model::ReceiptEntry& entry : evaluation.receipt) {
     figures.receipt.push_back({entry.layer, entry.scheme, entry.kernel, entry.isa, entry.calls});
   }

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "cli/console.h"
+#include "cli/fresh_process.h"
 #include "cli/options.h"
 #include "eval/result.h"
 #include "model/llama_model.h"
@@ -26,6 +27,7 @@ struct EvaluationOptions {
   std::filesystem::path kl_text;  // empty: perplexity_text
   std::optional<double> kl_budget;
   bool bench = false;
+  BenchFlags bench_flags;
 };
 
 void add_evaluation_flags(CLI::App& command, EvaluationOptions& options);
@@ -39,11 +41,13 @@ struct Evaluation {
 // Loads MODEL, measures what was asked for, and lets go of it.
 //
 // KL divergence is measured last, because its base is then in memory as well.
-// Errors: kCheckFailed where a decoder linear would not run the scheme of --require; then nothing
-// is measured.
-[[nodiscard]] Result<Evaluation> evaluate(const std::filesystem::path& model,
-                                          const CommonOptions& common, const RunOptions& run,
-                                          const EvaluationOptions& options, Console& console);
+//   cost  of the model, as measure_costs() measured it; null: not measured
+// Errors: that of `cost`; kCheckFailed where a decoder linear would not run the scheme of
+// --require; then nothing is measured.
+[[nodiscard]] Result<Evaluation> evaluate(
+    const std::filesystem::path& model, const CommonOptions& common, const RunOptions& run,
+    const EvaluationOptions& options, Console& console,
+    const Result<std::vector<eval::ModelCost>>* cost = nullptr);
 
 // Beside each perplexity the published figures that it compares with, or what those are of.
 void print_published(const eval::EvalResult& result, Console& console);

@@ -41,6 +41,7 @@ int run(int argc, char** argv) {
   add_compare_command(app, action);
   add_explain_command(app, action);
   add_bench_command(app, action);
+  add_measure_command(app, action);
   add_inspect_command(app, action);
   add_verify_command(app, action);
   add_convert_command(app, action);

@@ -5,21 +5,37 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "base/result.h"
+#include "eval/disk_bytes.h"
+#include "eval/model_cost.h"
 
 namespace fptq::eval {
 
 // Absent: not measured.
 struct Resources {
-  std::optional<std::uint64_t> disk_bytes;      // files that hold weights
-  std::optional<std::uint64_t> weights_bytes;   // in memory, as the kernels read them
-  std::optional<std::uint64_t> peak_rss_bytes;  // of the process since the model began to load
+  std::optional<std::uint64_t> disk_bytes;     // files that hold weights
+  std::optional<DiskBytes> disk_bytes_of;      // the same by kind of tensor
+  std::optional<std::uint64_t> weights_bytes;  // in memory, as the kernels read them
+  // Of a fresh process where there are rounds, else of this one since the model began to load.
+  std::optional<std::uint64_t> peak_rss_bytes;
   std::optional<double> load_s;
   std::optional<double> prefill_tok_s;
   std::optional<double> decode_tok_s;
   std::optional<std::uint64_t> gpu_peak_bytes;
+  std::optional<double> first_token_s;
+  std::optional<double> token_s_median;  // over the tokens of all rounds
+  std::optional<double> token_s_p95;
+  std::optional<double> energy_j_per_token;  // generated, of the whole processor
+  std::optional<double> cpu_idle_before;     // the least of all rounds, 0..1
+  std::optional<double> cpu_others_during;   // the most of all rounds, 0..1
+  std::vector<ModelCost> rounds;             // fresh processes, in order
 };
+
+// Puts what fresh processes measured into `resources`: medians over rounds, the largest peak
+// memory. rounds: at least one.
+void add_costs(std::vector<ModelCost> rounds, Resources& resources);
 
 // The most memory that this process had resident since it started or since reset_peak_rss().
 // Nothing where the system does not tell.

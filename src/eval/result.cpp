@@ -1,5 +1,6 @@
 #include "eval/result.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace fptq::eval {
@@ -26,6 +27,33 @@ Json confidence_json(const std::vector<ConfidenceBin>& bins) {
                     {"mean_kl", or_null(bin.mean_kl)}});
   }
   return list;
+}
+
+// [smallest, largest] over rounds; null without rounds.
+template <typename ValueFn>
+Json range_json(const std::vector<ModelCost>& rounds, const ValueFn& value) {
+  if (rounds.empty()) return nullptr;
+  const auto [low, high] =
+      std::minmax_element(rounds.begin(), rounds.end(),
+                          [&](const auto& a, const auto& b) { return value(a) < value(b); });
+  return Json{value(*low), value(*high)};
+}
+
+Json ranges_json(const std::vector<ModelCost>& rounds) {
+  using Cost = const ModelCost&;
+  return {{"load_s", range_json(rounds, [](Cost c) { return c.load_s; })},
+          {"first_token_s", range_json(rounds, [](Cost c) { return c.first_token_s; })},
+          {"prefill_tok_s", range_json(rounds, [](Cost c) { return c.prefill_tok_s; })},
+          {"decode_tok_s", range_json(rounds, [](Cost c) { return c.decode_tok_s(); })}};
+}
+
+Json disk_json(const std::optional<DiskBytes>& bytes) {
+  if (!bytes) return nullptr;
+  return {{"embedding", bytes->embedding},
+          {"linears", bytes->linears},
+          {"classifier", bytes->classifier},
+          {"norms", bytes->norms},
+          {"other", bytes->other}};
 }
 
 Json published_json(const std::vector<PublishedPerplexity>& figures) {
@@ -105,13 +133,24 @@ Json to_json(const KlDivergence& kl) {
 }
 
 Json to_json(const Resources& resources) {
+  Json rounds = Json::array();
+  for (const ModelCost& round : resources.rounds) rounds.push_back(to_json(round));
   return {{"disk_bytes", or_null(resources.disk_bytes)},
           {"weights_bytes", or_null(resources.weights_bytes)},
           {"peak_rss_bytes", or_null(resources.peak_rss_bytes)},
           {"load_s", or_null(resources.load_s)},
           {"prefill_tok_s", or_null(resources.prefill_tok_s)},
           {"decode_tok_s", or_null(resources.decode_tok_s)},
-          {"gpu_peak_bytes", or_null(resources.gpu_peak_bytes)}};
+          {"gpu_peak_bytes", or_null(resources.gpu_peak_bytes)},
+          {"disk_bytes_of", disk_json(resources.disk_bytes_of)},
+          {"first_token_s", or_null(resources.first_token_s)},
+          {"token_s_median", or_null(resources.token_s_median)},
+          {"token_s_p95", or_null(resources.token_s_p95)},
+          {"energy_j_per_token", or_null(resources.energy_j_per_token)},
+          {"cpu_idle_before", or_null(resources.cpu_idle_before)},
+          {"cpu_others_during", or_null(resources.cpu_others_during)},
+          {"range_of", ranges_json(resources.rounds)},
+          {"rounds", std::move(rounds)}};
 }
 
 Json to_json(const EvalResult& result) {

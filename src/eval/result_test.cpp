@@ -47,7 +47,10 @@ TEST(EvalJson, HasTheKeysThatScriptsRelyOn) {
   }
   EXPECT_EQ(keys(json["resources"]),
             (std::vector<std::string>{"disk_bytes", "weights_bytes", "peak_rss_bytes", "load_s",
-                                      "prefill_tok_s", "decode_tok_s", "gpu_peak_bytes"}));
+                                      "prefill_tok_s", "decode_tok_s", "gpu_peak_bytes",
+                                      "disk_bytes_of", "first_token_s", "token_s_median",
+                                      "token_s_p95", "energy_j_per_token", "cpu_idle_before",
+                                      "cpu_others_during", "range_of", "rounds"}));
 }
 
 TEST(EvalJson, WritesNullForWhatWasNotMeasured) {
@@ -91,6 +94,27 @@ TEST(EvalJson, WritesPublishedFiguresBesideAPerplexity) {
       to_json(result)["ppl"][0]["published"],
       Json::array(
           {{{"model", "Llama-X"}, {"precision", "bf16"}, {"value", 9.75}, {"source", "a paper"}}}));
+}
+
+TEST(EvalJson, WritesTheBytesOfEachKindAndTheRounds) {
+  Resources resources;
+  EXPECT_TRUE(to_json(resources)["disk_bytes_of"].is_null());
+  EXPECT_EQ(to_json(resources)["rounds"], Json::array());
+  EXPECT_TRUE(to_json(resources)["range_of"]["load_s"].is_null());
+  resources.disk_bytes_of = DiskBytes{1, 2, 3, 4, 5};
+  ModelCost round;
+  round.token_s = {0.5, 0.25};
+  ModelCost slower = round;
+  slower.token_s = {1.0, 1.0};
+  add_costs({round, slower, round}, resources);
+  const Json json = to_json(resources);
+  EXPECT_EQ(json["range_of"]["decode_tok_s"], Json({1.0, 2.0 / 0.75}));
+  EXPECT_EQ(
+      json["disk_bytes_of"],
+      Json({{"embedding", 1}, {"linears", 2}, {"classifier", 3}, {"norms", 4}, {"other", 5}}));
+  EXPECT_EQ(json["rounds"][0]["token_s"], Json({0.5, 0.25}));
+  EXPECT_EQ(json["token_s_median"], 0.5);
+  EXPECT_TRUE(json["energy_j_per_token"].is_null());
 }
 
 TEST(EvalJson, WritesWhatADivergenceIsMadeOf) {

@@ -61,6 +61,11 @@ struct ModelFigures {
   std::optional<double> load_s;
   std::optional<double> prefill_tok_s;
   std::optional<double> decode_tok_s;
+  std::optional<double> first_token_s;
+  std::optional<double> token_s_median;
+  std::optional<double> token_s_p95;
+  std::optional<double> energy_j_per_token;
+  std::optional<double> cpu_others_during;  // share of the machine that other processes used, 0..1
   std::vector<LayerFigure> receipt;
 };
 

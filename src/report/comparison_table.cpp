@@ -65,6 +65,19 @@ Cell bytes_cell(std::optional<std::uint64_t> ModelFigures::*bytes) {
   };
 }
 
+Cell number_cell(std::optional<double> ModelFigures::*number, double factor) {
+  return [number, factor](const ModelFigures& model, const ModelFigures& /*baseline*/) {
+    return model.*number ? significant(factor * *(model.*number), 3) : std::string();
+  };
+}
+
+// Milliseconds: the median over generated tokens, and what 95 percent of them stay below.
+std::string token_cell(const ModelFigures& model, const ModelFigures& /*baseline*/) {
+  if (!model.token_s_median || !model.token_s_p95) return "";
+  return significant(1e3 * *model.token_s_median, 3) + " (" +
+         significant(1e3 * *model.token_s_p95, 3) + ")";
+}
+
 std::string divergence_cell(const ModelFigures& model, const ModelFigures& /*baseline*/) {
   if (!model.divergence) return "";
   return with_error(*model.divergence);
@@ -128,6 +141,10 @@ Table comparison_table(const Comparison& comparison) {
   add("ratio", ratio_cell);
   add("prefill tok/s", speed_cell(&ModelFigures::prefill_tok_s));
   add("decode tok/s", speed_cell(&ModelFigures::decode_tok_s));
+  add("first token s", number_cell(&ModelFigures::first_token_s, 1.0));
+  add("ms/token (p95)", token_cell);
+  add("J/token", number_cell(&ModelFigures::energy_j_per_token, 1.0));
+  add("other work %", number_cell(&ModelFigures::cpu_others_during, 100.0));
   add("peak memory", bytes_cell(&ModelFigures::peak_rss_bytes));
   return table;
 }

@@ -46,6 +46,24 @@ TEST(ComparisonTable, ShowsTheIntervalOfAPerplexityWhereThereIsOne) {
   EXPECT_EQ(table.rows[1][2], "10.5000 \u00B1 0.1000");
 }
 
+TEST(ComparisonTable, ShowsTimesEnergyAndOtherWork) {
+  Comparison comparison = sample();
+  ModelFigures& base = comparison.models[0];
+  base.first_token_s = 0.5;
+  base.token_s_median = 0.0125;
+  base.token_s_p95 = 0.02;
+  base.energy_j_per_token = 1.5;
+  base.cpu_others_during = 0.25;
+  const Table table = comparison_table(comparison);
+  std::vector<std::string> found;
+  for (std::size_t i = 9; i < table.columns.size(); ++i) {
+    found.push_back(table.columns[i].header + ": " + table.rows[0][i]);
+    EXPECT_EQ(table.rows[1][i], "");
+  }
+  EXPECT_EQ(found, (std::vector<std::string>{"first token s: 0.500", "ms/token (p95): 12.5 (20.0)",
+                                             "J/token: 1.50", "other work %: 25.0"}));
+}
+
 TEST(ComparisonTable, SaysWhenACandidateIsLarger) {
   Comparison comparison = sample();
   comparison.models[1].disk_bytes = std::uint64_t{5} << 20;

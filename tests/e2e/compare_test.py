@@ -51,6 +51,20 @@ class Compare(harness.ProgramTest):
         alone = self.json_of('eval', self.candidates[0], '--ppl', self.text)
         self.assertEqual(alone['ppl'], found['candidates'][0]['ppl'])
 
+    def test_costs_of_all_models(self):
+        found = self.json_of('compare', self.model, *self.candidates, '--bench', '--bench-rounds', 2,
+                             '--bench-tokens', 4)
+        for entry in (found['baseline'], *found['candidates']):
+            self.assertEqual(2, len(entry['resources']['rounds']))
+            self.assertGreater(entry['resources']['decode_tok_s'], 0)
+
+    def test_a_candidate_that_cannot_be_measured_costs_no_results(self):
+        result = harness.fptq('compare', self.model, self.candidates[0], self.folder / 'absent',
+                              '--bench', '--bench-rounds', '1', '--bench-tokens', '2')
+        self.assertEqual(3, result.returncode)
+        self.assertIn('absent', result.stderr.decode())
+        self.assertIn('w4g32-a8t', result.stdout.decode())
+
     def test_the_page_needs_nothing_else(self):
         page = self.folder / 'page.html'
         self.assertEqual(0, self.compare('--html', page).returncode)

@@ -1,7 +1,11 @@
 """fptq eval: perplexity under every protocol, KL divergence, and texts that it cannot use."""
 import hashlib
 import math
+import os
+import signal
 import statistics
+import subprocess
+import time
 import unittest
 
 import harness
@@ -157,6 +161,73 @@ class Eval(harness.ProgramTest):
         self.fail_with(3, 'eval', self.model, '--ppl', text, says='UTF-8')
         self.fail_with(3, 'eval', self.model, '--ppl', self.folder / 'absent', says='absent')
         self.fail_with(3, 'eval', self.model, '--ppl', self.folder, says='regular file')
+
+    def test_bytes_on_disk_by_kind(self):
+        for model in (self.model, self.quantized):
+            resources = self.json_of('eval', model)['resources']
+            kinds = resources['disk_bytes_of']
+            self.assertEqual(resources['disk_bytes'], sum(kinds.values()))
+            for kind in ('embedding', 'linears', 'norms', 'other'):
+                self.assertGreater(kinds[kind], 0)
+            self.assertEqual([], resources['rounds'])
+
+    def test_costs_of_fresh_processes(self):
+        resources = self.json_of('eval', self.quantized, '--bench', '--bench-rounds', 2,
+                                 '--bench-tokens', 5, '--bench-prompt', 40)['resources']
+        self.assertEqual(2, len(resources['rounds']))
+        for entry in resources['rounds']:
+            self.assertEqual((40, 5), (entry['prompt_tokens'], len(entry['token_s'])))
+            for key in ('load_s', 'first_token_s', 'prefill_tok_s', 'decode_tok_s'):
+                low, high = resources['range_of'][key]
+                self.assertTrue(0 < low <= entry[key] <= high)
+                self.assertTrue(low <= resources[key] <= high)
+            self.assertTrue(0 <= (entry['cpu_others_during'] or 0) <= 1)  # null: too short to tell
+        times = sorted(each for entry in resources['rounds'] for each in entry['token_s'])
+        self.assertAlmostEqual(statistics.median(times), resources['token_s_median'])
+        self.assertLessEqual(resources['token_s_p95'], times[-1])
+        self.assertIsNone(resources['gpu_peak_bytes'])
+        # The process that measures holds nothing of an evaluation.
+        self.assertGreater(resources['peak_rss_bytes'], 1 << 20)
+
+    def test_measure_alone(self):
+        found = self.json_of('measure', self.model, '--bench-tokens', 3)
+        self.assertEqual(3, len(found['token_s']))
+        self.assertEqual(256 - 3, found['prompt_tokens'])  # of 512: the model has 256 positions
+        self.assertIn('first token', self.succeed('measure', self.model, '--bench-tokens', 3))
+
+    def test_errors_of_a_fresh_process_are_those_of_the_program(self):
+        bench = ['--bench', '--bench-rounds', 1, '--bench-tokens', 2]
+        self.fail_with(3, 'eval', self.folder / 'absent', *bench, says='absent')
+        self.fail_with(1, 'eval', self.model, *bench, '--require', 'w4g32-a8t',
+                       says='--require w4g32-a8t: ')
+        self.fail_with(4, 'eval', self.quantized, *bench, '--ram-limit', '10K',
+                       says='10240 bytes (--ram-limit), got ')
+        self.fail_with(2, 'eval', self.model, '--bench', '--bench-tokens', 0, says='--bench-tokens')
+
+    def test_a_fresh_process_ends_with_the_program(self):
+        for signal_number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+            # A session of its own, whose members can be counted afterwards.
+            program = subprocess.Popen(
+                [harness.PROGRAM, 'eval', self.model, '--bench', '--bench-rounds', '1000'],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                env=harness.clean_environment())
+            time.sleep(0.5)
+            program.send_signal(signal_number)
+            _, stderr = program.communicate(timeout=60)
+            self.assertEqual(code, program.returncode, stderr)
+            if code == 130:
+                self.assertIn(b'interrupted', stderr)
+            self.wait_for_the_end_of(program.pid)
+
+    def wait_for_the_end_of(self, group):
+        """Waits until a process group has no process."""
+        for _ in range(200):
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+        self.fail('a process was left behind')
 
     def test_require_and_ram_limit(self):
         self.fail_with(1, 'eval', self.model, '--ppl', self.text, '--require', 'w4g32-a8t',
