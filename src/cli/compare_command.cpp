@@ -68,10 +68,22 @@ void note_outcome(const Status& candidate, Status& outcome) {
   }
 }
 
+// --samples-out with the documents of all models.
+Status write_samples(const eval::Comparison& comparison, TaskSession& tasks) {
+  std::vector<eval::SamplesLog::Sample> samples;
+  const auto add = [&](const eval::EvalResult& result) {
+    for (const eval::TaskResult& task : result.tasks) samples.push_back({result.model, &task});
+  };
+  add(comparison.baseline);
+  for (const eval::EvalResult& candidate : comparison.candidates) add(candidate);
+  return tasks.finish(samples);
+}
+
 Status run_compare(const CompareOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
   EvaluationOptions baseline_evaluation = options.evaluation;
   baseline_evaluation.kl_base.clear();
+  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks));
   RunOptions baseline_run = options.run;
   // Both are about the candidates.
   baseline_run.require.clear();
@@ -86,7 +98,7 @@ Status run_compare(const CompareOptions& options) {
   }
   const auto cost_of = [&](std::size_t index) { return costs.empty() ? nullptr : &costs[index]; };
   FPTQ_TRY(Evaluation baseline, evaluate(options.baseline, options.common, baseline_run,
-                                         baseline_evaluation, console, cost_of(0)));
+                                         baseline_evaluation, tasks, console, cost_of(0)));
   report::Comparison page;
   page.provenance = provenance(options);
   page.models.push_back(figures(baseline));
@@ -100,7 +112,7 @@ Status run_compare(const CompareOptions& options) {
   std::size_t index = 0;
   for (const std::filesystem::path& model : options.candidates) {
     Result<Evaluation> candidate =
-        evaluate(model, options.common, options.run, evaluation, console, cost_of(++index));
+        evaluate(model, options.common, options.run, evaluation, tasks, console, cost_of(++index));
     note_outcome(candidate ? candidate->budget : candidate.error(), outcome);
     if (candidate) {
       page.models.push_back(figures(*candidate));
@@ -113,6 +125,7 @@ Status run_compare(const CompareOptions& options) {
   console.print(report::terminal_text(report::comparison_table(page)));
   print_published(comparison.baseline, console);
   if (!outcome && !is_failed_check(outcome)) return outcome;
+  FPTQ_TRY_VOID(write_samples(comparison, tasks));
   if (!options.html.empty()) {
     FPTQ_TRY_VOID(write_text_file(options.html, report::comparison_html(page)));
   }

@@ -24,18 +24,24 @@ struct EvalOptions {
 
 Status run_eval(const EvalOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
+  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks));
   std::vector<Result<std::vector<eval::ModelCost>>> costs;
   if (options.evaluation.bench) {
     FPTQ_TRY(costs, measure_costs({{options.model, options.run}}, options.common,
                                   options.evaluation.bench_flags, console));
   }
   FPTQ_TRY(const Evaluation evaluation,
-           evaluate(options.model, options.common, options.run, options.evaluation, console,
+           evaluate(options.model, options.common, options.run, options.evaluation, tasks, console,
                     costs.empty() ? nullptr : costs.data()));
   report::Comparison alone;
   alone.models.push_back(figures(evaluation));
   console.print(report::terminal_text(report::comparison_table(alone)));
   print_published(evaluation.result, console);
+  std::vector<eval::SamplesLog::Sample> samples;
+  for (const eval::TaskResult& task : evaluation.result.tasks) {
+    samples.push_back({evaluation.result.model, &task});
+  }
+  FPTQ_TRY_VOID(tasks.finish(samples));
   FPTQ_TRY_VOID(write_json(options.common, eval::to_json(evaluation.result)));
   return evaluation.budget;
 }

@@ -106,6 +106,7 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
   command
       .add_option("--kl-budget", options.kl_budget, "Fail where the mean KL divergence is above")
       ->type_name("NATS");
+  add_task_flags(command, options.tasks);
   command.add_flag("--bench", options.bench,
                    "Measure speed and memory as well, in fresh processes");
   add_bench_flags(command, options.bench_flags);
@@ -113,7 +114,8 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
 
 Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOptions& common,
                             const RunOptions& run, const EvaluationOptions& options,
-                            Console& console, const Result<std::vector<eval::ModelCost>>* cost) {
+                            TaskSession& tasks, Console& console,
+                            const Result<std::vector<eval::ModelCost>>* cost) {
   if (cost != nullptr && !*cost) return cost->error();
   const bool own_peak = eval::reset_peak_rss();
   const auto start = std::chrono::steady_clock::now();
@@ -143,6 +145,8 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
           eval::published_perplexities(evaluated.loaded.model->config(), measured));
     }
   }
+  FPTQ_TRY(result.tasks, tasks.run(result.model, evaluated.loaded, *evaluated.text, evaluated.view,
+                                   run, console));
   if (own_peak) result.resources.peak_rss_bytes = eval::peak_rss_bytes();
   if (cost != nullptr) eval::add_costs(**cost, result.resources);
   evaluation.receipt = evaluated.loaded.model->receipt();

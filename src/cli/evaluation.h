@@ -12,6 +12,7 @@
 #include "cli/console.h"
 #include "cli/fresh_process.h"
 #include "cli/options.h"
+#include "cli/tasks.h"
 #include "eval/result.h"
 #include "model/llama_model.h"
 #include "report/comparison.h"
@@ -26,6 +27,7 @@ struct EvaluationOptions {
   std::filesystem::path kl_base;
   std::filesystem::path kl_text;  // empty: perplexity_text
   std::optional<double> kl_budget;
+  TaskFlags tasks;
   bool bench = false;
   BenchFlags bench_flags;
 };
@@ -41,12 +43,14 @@ struct Evaluation {
 // Loads MODEL, measures what was asked for, and lets go of it.
 //
 // KL divergence is measured last, because its base is then in memory as well.
-//   cost  of the model, as measure_costs() measured it; null: not measured
-// Errors: that of `cost`; kCheckFailed where a decoder linear would not run the scheme of
+//   tasks  to run; none where it is empty
+//   cost   of the model, as measure_costs() measured it; null: not measured
+// Errors: those of `cost` and of tasks; kCheckFailed where a decoder linear would not run the
+// scheme of
 // --require; then nothing is measured.
 [[nodiscard]] Result<Evaluation> evaluate(
     const std::filesystem::path& model, const CommonOptions& common, const RunOptions& run,
-    const EvaluationOptions& options, Console& console,
+    const EvaluationOptions& options, TaskSession& tasks, Console& console,
     const Result<std::vector<eval::ModelCost>>* cost = nullptr);
 
 // Beside each perplexity the published figures that it compares with, or what those are of.

@@ -153,7 +153,33 @@ Json to_json(const Resources& resources) {
           {"rounds", std::move(rounds)}};
 }
 
+Json to_json(const TaskResult& task) {
+  Json json = {{"acc", task.acc}, {"acc_stderr", or_null(task.acc_standard_error)}};
+  if (task.acc_norm) {
+    json["acc_norm"] = *task.acc_norm;
+    json["acc_norm_stderr"] = or_null(task.acc_norm_standard_error);
+  }
+  if (task.perplexity) {
+    json["perplexity"] = *task.perplexity;
+    json["perplexity_stderr"] = or_null(task.perplexity_standard_error);
+  }
+  json["n"] = task.documents.size();
+  json["shots"] = task.shots;
+  json["cut"] = task.cut;
+  json["data"] = task.data;
+  json["data_sha256"] = task.data_sha256;
+  if (task.parts.empty()) return json;
+  for (const TaskResult::Part& part : task.parts) {
+    json["parts"][part.name] = {{"acc", part.acc},
+                                {"acc_stderr", or_null(part.acc_standard_error)},
+                                {"n", part.end - part.begin}};
+  }
+  return json;
+}
+
 Json to_json(const EvalResult& result) {
+  Json tasks = Json::object();
+  for (const TaskResult& task : result.tasks) tasks[task.name] = to_json(task);
   Json perplexities = Json::array();
   for (std::size_t i = 0; i < result.perplexities.size(); ++i) {
     perplexities.push_back(to_json(result.perplexities[i]));
@@ -163,7 +189,7 @@ Json to_json(const EvalResult& result) {
   return {{"model", result.model},
           {"scheme", result.scheme},
           {"ppl", std::move(perplexities)},
-          {"tasks", Json::object()},
+          {"tasks", std::move(tasks)},
           {"kl", result.kl ? to_json(*result.kl) : Json(nullptr)},
           {"resources", to_json(result.resources)}};
 }

@@ -28,6 +28,7 @@ struct EvalResult {
 // The object that `fptq eval --json` writes. What was not measured is null, never 0.
 [[nodiscard]] Json to_json(const EvalResult& result);
 [[nodiscard]] Json to_json(const Perplexity& perplexity);
+[[nodiscard]] Json to_json(const TaskResult& task);
 [[nodiscard]] Json to_json(const KlDivergence& kl);
 [[nodiscard]] Json to_json(const Resources& resources);
 

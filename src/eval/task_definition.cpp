@@ -4,7 +4,9 @@
 #include <array>
 #include <charconv>
 #include <functional>
+#include <span>
 
+#include "base/sha256.h"
 #include "base/yaml.h"
 #include "eval/builtin_tasks.h"
 
@@ -334,6 +336,7 @@ Result<TaskDefinition> parse_task(std::string_view yaml, const std::string& wher
   }
   FPTQ_TRY_VOID(check_complete(reader));
   TaskDefinition& task = reader.task;
+  task.sha256 = sha256_hex(std::as_bytes(std::span(yaml)));
   if (task.split.empty()) task.split = reader.validation_split;
   if (task.fewshot_split.empty()) task.fewshot_split = reader.training_split;
   if (task.fewshot_split.empty()) task.fewshot_split = task.split;

@@ -45,6 +45,7 @@ struct LabelsFile {
 
 struct TaskDefinition {
   std::string name;
+  std::string sha256;  // of the YAML text
   // On the hub, where no file is given.
   std::string dataset_path;
   std::string dataset_name;

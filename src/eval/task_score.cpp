@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -13,6 +14,17 @@ namespace {
 
 std::size_t first_highest(std::span<const double> values) {
   return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin());
+}
+
+// sum / n: exact for sums of 0 and 1, which a mean that is updated value by value is not.
+double mean_of(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+RunningMoments moments_of(std::span<const double> values) {
+  RunningMoments moments;
+  for (const double value : values) moments.add(value);
+  return moments;
 }
 
 std::optional<double> error_of(const RunningMoments& moments) {
@@ -67,34 +79,33 @@ DocumentScore judge(const TaskDefinition& task, std::size_t index, DocumentReque
 
 void summarize(const TaskDefinition& task, TaskResult& result) {
   FPTQ_CHECK(!result.documents.empty(), "documents");
-  RunningMoments acc;
-  RunningMoments acc_norm;
-  RunningMoments log_likelihood;
+  std::vector<double> acc;
+  std::vector<double> acc_norm;
+  std::vector<double> log_likelihood;
   for (const DocumentScore& document : result.documents) {
-    acc.add(document.acc);
-    if (document.acc_norm) acc_norm.add(*document.acc_norm);
-    log_likelihood.add(document.log_likelihoods.front());
+    acc.push_back(document.acc);
+    acc_norm.push_back(document.acc_norm.value_or(0.0));
+    log_likelihood.push_back(document.log_likelihoods.front());
   }
-  result.acc = acc.mean();
-  result.acc_standard_error = error_of(acc);
+  result.acc = mean_of(acc);
+  result.acc_standard_error = error_of(moments_of(acc));
   if (task.acc_norm) {
-    result.acc_norm = acc_norm.mean();
-    result.acc_norm_standard_error = error_of(acc_norm);
+    result.acc_norm = mean_of(acc_norm);
+    result.acc_norm_standard_error = error_of(moments_of(acc_norm));
   }
   if (task.perplexity) {
-    result.perplexity = std::exp(-log_likelihood.mean());
-    if (const auto error = error_of(log_likelihood)) {
+    result.perplexity = std::exp(-mean_of(log_likelihood));
+    if (const auto error = error_of(moments_of(log_likelihood))) {
       result.perplexity_standard_error = *result.perplexity * *error;
     }
   }
   if (result.parts.empty()) return;
   std::vector<RunningMoments> of_parts;
   for (TaskResult::Part& part : result.parts) {
-    RunningMoments moments;
-    for (std::size_t i = part.begin; i < part.end; ++i) moments.add(result.documents[i].acc);
-    part.acc = moments.mean();
-    part.acc_standard_error = error_of(moments);
-    of_parts.push_back(moments);
+    const auto values = std::span<const double>(acc).subspan(part.begin, part.end - part.begin);
+    part.acc = mean_of(values);
+    of_parts.push_back(moments_of(values));
+    part.acc_standard_error = error_of(of_parts.back());
   }
   result.acc_standard_error = pooled_error(of_parts);
 }

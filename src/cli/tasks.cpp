@@ -1,0 +1,212 @@
+#include "cli/tasks.h"
+
+#include <fmt/format.h>
+
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <utility>
+
+#include "base/file.h"
+#include "base/sha256.h"
+
+namespace fptq::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct NamedFile {
+  std::string name;
+  fs::path file;
+};
+
+Result<NamedFile> split(const std::string& flag, const std::string& argument) {
+  const std::size_t at = argument.find('=');
+  if (at == std::string::npos || at == 0 || at + 1 == argument.size()) {
+    return Error{Error::Kind::kInvalidArgument,
+                 flag + ": expected NAME=FILE, such as arc_easy=ARC-Easy-Test.jsonl, got \"" +
+                     argument + "\""};
+  }
+  return NamedFile{argument.substr(0, at), argument.substr(at + 1)};
+}
+
+bool is_definition(const std::string& name) {
+  return name.ends_with(".yaml") || name.ends_with(".yml");
+}
+
+Result<eval::TaskDefinition> definition_of(const std::string& name) {
+  if (!is_definition(name)) return eval::builtin_task(name);
+  FPTQ_TRY(const std::string text, read_text_file(name));
+  return eval::parse_task(text, name);
+}
+
+// Nanoseconds of the youngest of a model's files, so that a model that was made anew is another.
+std::int64_t modified(const fs::path& path) {
+  std::error_code ignored;
+  auto youngest = fs::last_write_time(path, ignored).time_since_epoch().count();
+  for (const auto& entry : fs::directory_iterator(path, ignored)) {
+    youngest = std::max(youngest, entry.last_write_time(ignored).time_since_epoch().count());
+  }
+  return static_cast<std::int64_t>(youngest);
+}
+
+std::string kv_name(model::KvType kv) {
+  return kv == model::KvType::kF32 ? "f32" : kv == model::KvType::kBF16 ? "bf16" : "int8";
+}
+
+// Whatever a document's scores depend on.
+Json run_key(const std::string& name, const LoadedModel& model, const RunOptions& how,
+             const eval::TaskDefinition& task, const eval::TaskDocuments& documents,
+             std::size_t shots, std::size_t context) {
+  const std::string config = model.checkpoint->config().dump();
+  return {{"version", FPTQ_VERSION},
+          {"model", fs::absolute(name).lexically_normal().string()},
+          {"config_sha256", sha256_hex(std::as_bytes(std::span(config)))},
+          {"weight_bytes", model.checkpoint->weight_file_bytes()},
+          {"modified", modified(model.checkpoint->path())},
+          {"scheme", model.model->scheme()},
+          {"activations", how.activations == model::ActivationMode::kFloat ? "a16" : "as stored"},
+          {"kv", kv_name(how.kv)},
+          {"context", context},
+          {"task", task.name},
+          {"task_sha256", task.sha256},
+          {"data_sha256", documents.sha256},
+          {"shots", shots}};
+}
+
+}  // namespace
+
+void add_task_flags(CLI::App& command, TaskFlags& flags) {
+  command
+      .add_option(
+          "--task", flags.tasks,
+          "Score a task: a built-in one (arc_easy, hellaswag, ...) or a YAML file, with its "
+          "documents (JSONL, JSON, CSV; a directory for mmlu)")
+      ->type_name("NAME=FILE")
+      ->take_all();
+  command.add_option("--shots", flags.shots, "Examples in front of each document (the task's own)")
+      ->type_name("N");
+  command
+      .add_option("--shots-from", flags.shots_from,
+                  "Where a task's examples come from (default: its documents)")
+      ->type_name("NAME=FILE")
+      ->take_all();
+  command.add_option("--limit", flags.limit, "Score the first N documents of each task only")
+      ->type_name("N");
+  command
+      .add_option("--samples-out", flags.samples_out,
+                  "Write every document's log-likelihoods, a JSON object a line")
+      ->type_name("FILE");
+  command.add_flag("--resume", flags.resume,
+                   "Go on with the documents that a stopped run left beside --samples-out");
+}
+
+Result<TaskSession::Task> TaskSession::read(const std::string& argument, const TaskFlags& flags) {
+  FPTQ_TRY(const NamedFile named, split("--task", argument));
+  Task task;
+  FPTQ_TRY(task.definition, definition_of(named.name));
+  task.data = named.file.string();
+  fs::path examples;
+  for (const std::string& from : flags.shots_from) {
+    FPTQ_TRY(const NamedFile pool, split("--shots-from", from));
+    if (pool.name == named.name) examples = pool.file;
+  }
+  FPTQ_TRY(task.documents, eval::read_documents(task.definition, named.file, examples));
+  return task;
+}
+
+Result<TaskSession> TaskSession::open(const TaskFlags& flags) {
+  TaskSession session;
+  session.shots_ = flags.shots;
+  session.limit_ = flags.limit;
+  for (const std::string& argument : flags.tasks) {
+    FPTQ_TRY(Task task, read(argument, flags));
+    for (const Task& other : session.tasks_) {
+      if (other.definition.name != task.definition.name) continue;
+      return Error{Error::Kind::kInvalidArgument,
+                   "--task: expected every task once, got " + task.definition.name + " twice"};
+    }
+    session.tasks_.push_back(std::move(task));
+  }
+  for (const std::string& from : flags.shots_from) {
+    FPTQ_TRY(const NamedFile pool, split("--shots-from", from));
+    const bool known = std::any_of(flags.tasks.begin(), flags.tasks.end(), [&](const auto& task) {
+      return task.starts_with(pool.name + "=");
+    });
+    if (!known) {
+      return Error{Error::Kind::kInvalidArgument,
+                   "--shots-from: expected the name of a task of --task, got " + pool.name};
+    }
+  }
+  if (!flags.samples_out.empty()) {
+    if (session.empty()) {
+      return Error{Error::Kind::kInvalidArgument, "--samples-out: expected --task as well"};
+    }
+    FPTQ_TRY(session.log_, eval::SamplesLog::open(flags.samples_out, flags.resume));
+  } else if (flags.resume) {
+    return Error{Error::Kind::kInvalidArgument,
+                 "--resume: expected --samples-out FILE, beside which documents are kept that are "
+                 "done"};
+  }
+  return session;
+}
+
+Result<std::vector<eval::TaskResult>> TaskSession::run(const std::string& name,
+                                                       const LoadedModel& model,
+                                                       const ModelText& text,
+                                                       const eval::TextModel& view,
+                                                       const RunOptions& how, Console& console) {
+  eval::TaskModel subject;
+  subject.model = model.model.get();
+  subject.pool = model.pool.get();
+  subject.kv = how.kv;
+  subject.encoder.encode = view.encode;
+  subject.encoder.encode_plain = [&text](std::string_view plain) {
+    return text.tokenizer.encode(plain, /*add_special=*/false);
+  };
+  subject.encoder.prefix_token = view.prefix_token;
+  subject.encoder.context = how.context > 0 ? how.context : view.context;
+
+  std::vector<eval::TaskResult> results;
+  for (const Task& task : tasks_) {
+    eval::TaskOptions options;
+    options.shots = shots_;
+    options.limit = limit_;
+    if (log_) {
+      FPTQ_TRY(options.finished,
+               log_->begin(run_key(name, model, how, task.definition, task.documents,
+                                   shots_.value_or(task.definition.num_fewshot),
+                                   subject.encoder.context)));
+      options.on_scored = [this](std::size_t document, const eval::DocumentScores& scores) {
+        return log_->add(document, scores);
+      };
+    }
+    Result<eval::TaskResult> result = eval::run_task(task.definition, task.documents, task.data,
+                                                     subject, options, console.progress());
+    if (!result) {
+      Error error = result.error();
+      if (log_ && error.kind == Error::Kind::kInterrupted) {
+        error.message += ". " + log_->partial().string() +
+                         " keeps the documents that are done: the same command with --resume "
+                         "goes on from there";
+      }
+      return error;
+    }
+    if (result->cut > 0) {
+      console.warn(fmt::format(
+          "{}: {} contexts are longer than the {} tokens that the model sees, and lost their "
+          "beginning",
+          result->name, result->cut, subject.encoder.context));
+    }
+    results.push_back(*std::move(result));
+  }
+  return results;
+}
+
+Status TaskSession::finish(const std::vector<eval::SamplesLog::Sample>& samples) {
+  if (!log_) return {};
+  return log_->finish(samples);
+}
+
+}  // namespace fptq::cli

@@ -1,0 +1,68 @@
+// The flags --task, --shots, --limit, --samples-out and --resume of `eval` and `compare`.
+
+#pragma once
+
+#include <CLI/App.hpp>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/console.h"
+#include "cli/model_input.h"
+#include "cli/options.h"
+#include "eval/samples_log.h"
+#include "eval/task.h"
+
+namespace fptq::cli {
+
+struct TaskFlags {
+  std::vector<std::string> tasks;       // "arc_easy=FILE", "my_task.yaml=FILE"
+  std::vector<std::string> shots_from;  // "arc_easy=FILE"
+  std::optional<std::size_t> shots;
+  std::size_t limit = 0;  // 0: all documents
+  std::filesystem::path samples_out;
+  bool resume = false;
+};
+
+void add_task_flags(CLI::App& command, TaskFlags& flags);
+
+// The tasks of one command, run on one model after the other.
+class TaskSession {
+ public:
+  // Reads definitions and documents, so that what is wrong with them is said before a model is
+  // loaded.
+  // Errors: kInvalidArgument for flags that do not fit; those of builtin_task(), parse_task(),
+  // read_documents() and SamplesLog::open().
+  [[nodiscard]] static Result<TaskSession> open(const TaskFlags& flags);
+
+  [[nodiscard]] bool empty() const { return tasks_.empty(); }
+
+  // Runs every task. Errors: run_task()'s, with what --resume can go on from.
+  [[nodiscard]] Result<std::vector<eval::TaskResult>> run(const std::string& name,
+                                                          const LoadedModel& model,
+                                                          const ModelText& text,
+                                                          const eval::TextModel& view,
+                                                          const RunOptions& how, Console& console);
+
+  // Writes --samples-out. Errors: SamplesLog::finish()'s.
+  [[nodiscard]] Status finish(const std::vector<eval::SamplesLog::Sample>& samples);
+
+ private:
+  struct Task {
+    eval::TaskDefinition definition;
+    eval::TaskDocuments documents;
+    std::string data;  // as the user named it
+  };
+
+  [[nodiscard]] static Result<Task> read(const std::string& argument, const TaskFlags& flags);
+
+  std::vector<Task> tasks_;
+  std::optional<std::size_t> shots_;
+  std::size_t limit_ = 0;
+  std::optional<eval::SamplesLog> log_;
+};
+
+}  // namespace fptq::cli
