@@ -37,6 +37,7 @@ Status run_eval(const EvalOptions& options) {
   alone.models.push_back(figures(evaluation));
   console.print(report::terminal_text(report::comparison_table(alone)));
   print_published(evaluation.result, console);
+  if (evaluation.result.kl) print_divergence(*evaluation.result.kl, console);
   std::vector<eval::SamplesLog::Sample> samples;
   for (const eval::TaskResult& task : evaluation.result.tasks) {
     samples.push_back({evaluation.result.model, &task});

@@ -16,6 +16,8 @@
 #include "eval/perplexity.h"
 #include "eval/resources.h"
 #include "eval/text_model.h"
+#include "report/format.h"
+#include "report/table.h"
 
 namespace fptq::cli {
 namespace {
@@ -69,7 +71,15 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
     base_common.ram_limit_bytes =
         common.ram_limit_bytes > taken ? common.ram_limit_bytes - taken : 1;
   }
+  const std::optional<std::uint64_t> available = eval::available_memory_bytes();
   FPTQ_TRY(const EvaluatedModel base, load(options.kl_base, base_common, base_run, console));
+  const std::uint64_t base_bytes = base.loaded.model->bytes().total();
+  if (available && base_bytes > *available) {
+    console.warn(fmt::format(
+        "--kl {}: its weights take {} and {} of memory are available, so parts of them will be "
+        "read from disk again and again; --windows N takes less time",
+        options.kl_base.string(), report::bytes_text(base_bytes), report::bytes_text(*available)));
+  }
   eval::KlOptions how;
   FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
   how.context = run.context;
@@ -179,6 +189,47 @@ void print_published(const eval::EvalResult& result, Console& console) {
                           "of {}",
                           how, eval::published_conditions(measured.protocol)));
   }
+}
+
+void print_divergence(const eval::KlDivergence& kl, Console& console) {
+  const eval::DivergenceErrors& errors = kl.standard_errors;
+  report::Table table;
+  table.columns = {{"divergence", report::Align::kLeft},
+                   {"mean"},
+                   {"median"},
+                   {"p90"},
+                   {"p99"},
+                   {"max"},
+                   {"top-1"},
+                   {"RMS \u0394p"}};
+  const auto percent = [](double share) { return report::fixed(100.0 * share, 2) + " %"; };
+  table.rows.push_back({"nats", report::significant(kl.mean, 3), report::significant(kl.median, 3),
+                        report::significant(kl.p90, 3), report::significant(kl.p99, 3),
+                        report::significant(kl.max, 3), percent(kl.top1_agreement),
+                        percent(kl.rms_delta_p)});
+  if (errors.mean) {
+    table.rows.push_back({"\u00B1", report::significant(*errors.mean, 1),
+                          report::significant(*errors.median, 1),
+                          report::significant(*errors.p90, 1), report::significant(*errors.p99, 1),
+                          "", percent(*errors.top1_agreement), percent(*errors.rms_delta_p)});
+  }
+  report::Table bins;
+  bins.columns = {{"base's top probability", report::Align::kLeft},
+                  {"positions"},
+                  {"same top token"},
+                  {"KL (nats)"}};
+  for (const eval::ConfidenceBin& bin : kl.by_confidence) {
+    std::string agreement = bin.agreement ? percent(*bin.agreement) : "";
+    if (bin.standard_error) agreement += " \u00B1 " + percent(*bin.standard_error);
+    bins.rows.push_back({fmt::format("{:.2f} to {:.2f}", bin.from, bin.to),
+                         std::to_string(bin.tokens), agreement,
+                         bin.mean_kl ? report::significant(*bin.mean_kl, 3) : ""});
+  }
+  console.print(
+      fmt::format("\n{}\n{}{} positions in {} windows of {}; \u00B1: standard error over "
+                  "windows\n",
+                  report::terminal_text(table), report::terminal_text(bins), kl.tokens,
+                  kl.window_kl.size(), kl.context));
 }
 
 report::ModelFigures figures(const Evaluation& evaluation) {

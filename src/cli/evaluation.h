@@ -56,6 +56,9 @@ struct Evaluation {
 // Beside each perplexity the published figures that it compares with, or what those are of.
 void print_published(const eval::EvalResult& result, Console& console);
 
+// The divergence in full: quantiles with their errors, and agreement by how sure the base was.
+void print_divergence(const eval::KlDivergence& kl, Console& console);
+
 // The same numbers, as reports take them.
 [[nodiscard]] report::ModelFigures figures(const Evaluation& evaluation);
 

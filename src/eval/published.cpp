@@ -39,7 +39,7 @@ constexpr std::string_view kSpinQuant =
 constexpr std::string_view kOwq = "OWQ repository, 2024-08-10, its author on Llama-2";
 constexpr std::string_view kLlamaCppReadme = "llama.cpp, README of its perplexity tool";
 constexpr std::string_view kHarness =
-    "lm-evaluation-harness repository, 2024-09-15, question about Llama-2-7B on wikitext";
+    "lm-evaluation-harness of 2024, its repository, 2024-09-15, question about Llama-2-7B";
 
 struct Entry {
   Shape shape;

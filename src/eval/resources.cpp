@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -75,6 +76,24 @@ bool reset_peak_rss() {
   std::ofstream clear_refs("/proc/self/clear_refs");
   clear_refs << "5" << std::flush;
   return clear_refs.good();
+}
+
+std::optional<std::uint64_t> parse_available_memory(std::string_view meminfo) {
+  constexpr std::string_view kKey = "MemAvailable:";
+  const std::size_t begin = meminfo.find(kKey);
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::string rest(meminfo.substr(begin + kKey.size(), 32));
+  char* end = nullptr;
+  const std::uint64_t kibibytes = std::strtoull(rest.c_str(), &end, 10);
+  if (end == rest.c_str()) return std::nullopt;
+  return kibibytes * 1024;
+}
+
+std::optional<std::uint64_t> available_memory_bytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  const std::string text((std::istreambuf_iterator<char>(meminfo)),
+                         std::istreambuf_iterator<char>());
+  return parse_available_memory(text);
 }
 
 }  // namespace fptq::eval

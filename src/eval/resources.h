@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -45,5 +46,11 @@ void add_costs(std::vector<ModelCost> rounds, Resources& resources);
 // of their own. False where the system does not allow it; peak_rss_bytes() then still holds what
 // came before, and is no number of one model.
 bool reset_peak_rss();
+
+// The line MemAvailable of /proc/meminfo, in bytes; nothing where there is none.
+[[nodiscard]] std::optional<std::uint64_t> parse_available_memory(std::string_view meminfo);
+
+// Memory that programs can still get before the system swaps or drops what is in use.
+[[nodiscard]] std::optional<std::uint64_t> available_memory_bytes();
 
 }  // namespace fptq::eval

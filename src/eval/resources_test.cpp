@@ -86,5 +86,12 @@ TEST(AddCosts, LeavesOutWhatNoRoundCouldTell) {
   EXPECT_FALSE(resources.peak_rss_bytes.has_value());
 }
 
+TEST(AvailableMemory, IsReadInBytes) {
+  EXPECT_EQ(parse_available_memory("MemTotal:  4 kB\nMemAvailable:    123 kB\nBuffers: 1 kB\n"),
+            123u * 1024u);
+  EXPECT_FALSE(parse_available_memory("MemTotal: 4 kB\n").has_value());
+  EXPECT_FALSE(parse_available_memory("MemAvailable: much\n").has_value());
+}
+
 }  // namespace
 }  // namespace fptq::eval

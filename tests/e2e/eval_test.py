@@ -127,6 +127,12 @@ class Eval(harness.ProgramTest):
         self.assertEqual((1e-6, 100), (histogram['edges'][0], histogram['edges'][-1]))
         self.assertEqual(kl['tokens'], sum(histogram['counts']) + histogram['below'] + histogram['above'])
 
+    def test_a_divergence_is_shown_in_full(self):
+        table = self.succeed('eval', self.quantized, '--kl', self.model, '--kl-text', self.text)
+        for says in ('p99', 'same top token', '0.90 to 1.00',
+                     '508 positions in 4 windows of 256; \u00b1: standard error over windows'):
+            self.assertIn(says, table)
+
     def test_what_a_cache_costs_is_divergence(self):
         kl = {kv: self.json_of('eval', self.model, '--kl', self.model, '--kl-text', self.text,
                                '--kv', kv)['kl']['mean'] for kv in ('f32', 'bf16', 'int8')}
