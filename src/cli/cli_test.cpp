@@ -1,9 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cli/console.h"
+#include "cli/evaluation.h"
 #include "cli/exit_code.h"
+#include "cli/fresh_process.h"
 #include "cli/options.h"
 
 namespace fptq::cli {
@@ -35,6 +40,76 @@ TEST(ProgressLine, EstimatesTheTimeLeftFromTheTimeThatPassed) {
             progress_line({"rounding", 10, 30}, 40));
   EXPECT_EQ("rounding [############------------]  50%  1/2  2:46:40 left",
             progress_line({"rounding", 1, 2}, 10000));
+}
+
+// What print_published() writes to stdout and stderr.
+std::pair<std::string, std::string> published_text(const eval::EvalResult& result) {
+  Console console(/*quiet=*/false, /*json_on_stdout=*/false);
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
+  print_published(result, console);
+  std::fflush(stdout);
+  const std::string printed = ::testing::internal::GetCapturedStdout();
+  return {printed, ::testing::internal::GetCapturedStderr()};
+}
+
+TEST(PrintPublished, SetsAFigureBesideThePerplexityThatItComparesWith) {
+  eval::EvalResult result;
+  result.perplexities.emplace_back().context = 2048;
+  result.published = {{{"Llama-3.2-1B", "bf16", eval::Protocol::kGptq, 2048, 9.7548, "a paper"}}};
+  EXPECT_EQ(published_text(result).first,
+            "published for Llama-3.2-1B (bf16) under gptq ctx 2048: 9.7548 (a paper)\n");
+  EXPECT_EQ(published_text(result).second, "");
+}
+
+TEST(PrintPublished, SaysWhatFiguresAreOfWhereNoneCompares) {
+  eval::EvalResult result;
+  result.perplexities.emplace_back().context = 256;
+  result.published.emplace_back();
+  EXPECT_EQ(published_text(result).first, "");
+  EXPECT_EQ(published_text(result).second,
+            "gptq ctx 256 on this text compares with no published figure: those are of WikiText-2 "
+            "test (wiki.test.raw), --ctx 2048\n");
+}
+
+TEST(MeasureArguments, CarryWhatDecidesTheCost) {
+  CommonOptions common;
+  common.threads = 3;
+  common.seed = 7;
+  common.isa = "avx2";
+  common.ram_limit_bytes = 1000;
+  RunOptions run;
+  run.kv = model::KvType::kInt8;
+  run.require = "w4g32-a8t";
+  run.activations = model::ActivationMode::kFloat;
+  BenchFlags flags;
+  flags.prompt_tokens = 100;
+  flags.generated_tokens = 20;
+  EXPECT_EQ(measure_arguments({"-model", run}, common, flags),
+            (std::vector<std::string>{"fptq",
+                                      "measure",
+                                      "--json",
+                                      "-",
+                                      "--bench-prompt",
+                                      "100",
+                                      "--bench-tokens",
+                                      "20",
+                                      "--threads",
+                                      "3",
+                                      "--seed",
+                                      "7",
+                                      "--kv",
+                                      "int8",
+                                      "--isa",
+                                      "avx2",
+                                      "--ram-limit",
+                                      "1000",
+                                      "--require",
+                                      "w4g32-a8t",
+                                      "--activations",
+                                      "a16",
+                                      "--",
+                                      "-model"}));
 }
 
 TEST(ExitCode, KeepsTheMeaningsThatScriptsRelyOn) {

@@ -265,7 +265,9 @@ report::ModelFigures figures(const Evaluation& evaluation) {
   figures.token_s_median = result.resources.token_s_median;
   figures.token_s_p95 = result.resources.token_s_p95;
   figures.energy_j_per_token = result.resources.energy_j_per_token;
-  figures.cpu_others_during = result.resources.cpu_others_during;
+  for (const eval::ModelCost& round : result.resources.rounds) {
+    figures.other_work = std::max(figures.other_work, round.other_work());
+  }
   for (const model::ReceiptEntry& entry : evaluation.receipt) {
     figures.receipt.push_back({entry.layer, entry.scheme, entry.kernel, entry.isa, entry.calls});
   }

@@ -89,12 +89,12 @@ std::optional<std::string> noise_warning(const std::string& model,
                                          const std::vector<eval::ModelCost>& rounds) {
   double others = 0.0;
   for (const eval::ModelCost& round : rounds) {
-    others = std::max(others, round.others_during.value_or(0.0));
+    others = std::max(others, round.other_work().value_or(0.0));
   }
   if (others > kNoisyShare) {
     return fmt::format(
         "{}: the machine was busy: other processes used {:.0f} % of the processors "
-        "while it was measured; close them and measure again",
+        "before or while it was measured; close them and measure again",
         model, 100.0 * others);
   }
   std::vector<double> speeds;

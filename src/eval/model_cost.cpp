@@ -125,6 +125,12 @@ double ModelCost::decode_tok_s() const {
   return static_cast<double>(token_s.size()) / sum_s;
 }
 
+std::optional<double> ModelCost::other_work() const {
+  std::optional<double> work = others_during;
+  if (idle_before) work = std::max(work.value_or(0.0), 1.0 - *idle_before);
+  return work;
+}
+
 Result<ModelCost> measure_cost(const std::function<Result<model::LlamaModel*>()>& load,
                                const CostOptions& options, const ProgressFn& progress) {
   if (options.prompt_tokens == 0 || options.generated_tokens == 0) {

@@ -42,6 +42,9 @@ struct ModelCost {
 
   // Generated tokens per second, all of them together.
   [[nodiscard]] double decode_tok_s() const;
+  // Share of the machine that other processes used before or during the measurement, whichever is
+  // larger: one that is over in a moment has only the share before.
+  [[nodiscard]] std::optional<double> other_work() const;
 };
 
 // Loads a model with `load`, whose result has to stay valid, and measures it, in a process that has

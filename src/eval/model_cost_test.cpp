@@ -23,6 +23,17 @@ TEST(ModelCost, HasASpeedOfAllTokensTogether) {
   EXPECT_DOUBLE_EQ(sample().decode_tok_s(), 50.0);
 }
 
+TEST(ModelCost, TakesTheLargerShareOfOtherWork) {
+  ModelCost cost;
+  EXPECT_FALSE(cost.other_work().has_value());
+  cost.others_during = 0.25;
+  EXPECT_DOUBLE_EQ(*cost.other_work(), 0.25);
+  cost.idle_before = 0.875;
+  EXPECT_DOUBLE_EQ(*cost.other_work(), 0.25);
+  cost.others_during.reset();
+  EXPECT_DOUBLE_EQ(*cost.other_work(), 0.125);
+}
+
 TEST(ModelCost, SurvivesItsJson) {
   const auto back = parse_model_cost(to_json(sample()), "child");
   ASSERT_TRUE(back) << back.error().message;

@@ -65,7 +65,7 @@ struct ModelFigures {
   std::optional<double> token_s_median;
   std::optional<double> token_s_p95;
   std::optional<double> energy_j_per_token;
-  std::optional<double> cpu_others_during;  // share of the machine that other processes used, 0..1
+  std::optional<double> other_work;  // share of the machine that other processes used, 0..1
   std::vector<LayerFigure> receipt;
 };
 

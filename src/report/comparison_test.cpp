@@ -53,7 +53,7 @@ TEST(ComparisonTable, ShowsTimesEnergyAndOtherWork) {
   base.token_s_median = 0.0125;
   base.token_s_p95 = 0.02;
   base.energy_j_per_token = 1.5;
-  base.cpu_others_during = 0.25;
+  base.other_work = 0.25;
   const Table table = comparison_table(comparison);
   std::vector<std::string> found;
   for (std::size_t i = 9; i < table.columns.size(); ++i) {
