@@ -118,6 +118,7 @@ Result<ChildOutcome> run_child(const std::string& path, const std::vector<std::s
   FPTQ_TRY(Pipe output, make_pipe());
   FPTQ_TRY(Pipe errors, make_pipe());
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) {
     pointers.push_back(const_cast<char*>(argument.c_str()));
   }

@@ -144,6 +144,7 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
     FPTQ_TRY(const auto wanted, protocols(options.protocol));
     FPTQ_TRY(const eval::DocumentMode documents, eval::parse_document_mode(options.documents));
     std::vector<eval::PerplexityOptions> how;
+    how.reserve(wanted.size());
     for (const eval::Protocol protocol : wanted) {
       how.push_back({protocol, documents, run.context, options.max_windows});
     }

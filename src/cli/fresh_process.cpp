@@ -98,6 +98,7 @@ std::optional<std::string> noise_warning(const std::string& model,
         model, 100.0 * others);
   }
   std::vector<double> speeds;
+  speeds.reserve(rounds.size());
   for (const eval::ModelCost& round : rounds) speeds.push_back(round.decode_tok_s());
   const bench::Spread spread = bench::spread_of(speeds);
   const double width = (spread.max - spread.min) / spread.median;

@@ -129,6 +129,7 @@ TEST(Divergence, CountsFlipsByTheConfidenceOfTheBase) {
 TEST(Divergence, FindsTheErrorOfAMedianByResampling) {
   Rng rng(7);
   std::vector<std::vector<TokenDivergence>> windows;
+  windows.reserve(400);
   for (int i = 0; i < 400; ++i) windows.push_back({position(5.0 + rng.normal())});
   const KlDivergence result = divergence_of(windows);
   const double expected = std::sqrt(3.14159265 / 2.0 / 400.0);

@@ -20,17 +20,17 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
-constexpr Shape kLlama1_7B{4096, 32, 32000, 2048};
-constexpr Shape kLlama1_13B{5120, 40, 32000, 2048};
-constexpr Shape kLlama2_7B{4096, 32, 32000, 4096};
-constexpr Shape kLlama2_13B{5120, 40, 32000, 4096};
-constexpr Shape kLlama2_70B{8192, 80, 32000, 4096};
-constexpr Shape kLlama3_8B{4096, 32, 128256, 8192};
-constexpr Shape kLlama3_70B{8192, 80, 128256, 8192};
-constexpr Shape kLlama31_8B{4096, 32, 128256, 131072};
-constexpr Shape kLlama31_70B{8192, 80, 128256, 131072};
-constexpr Shape kLlama32_1B{2048, 16, 128256, 131072};
-constexpr Shape kMistral_7B{4096, 32, 32000, 32768};
+constexpr Shape kLlama1Of7B{4096, 32, 32000, 2048};
+constexpr Shape kLlama1Of13B{5120, 40, 32000, 2048};
+constexpr Shape kLlama2Of7B{4096, 32, 32000, 4096};
+constexpr Shape kLlama2Of13B{5120, 40, 32000, 4096};
+constexpr Shape kLlama2Of70B{8192, 80, 32000, 4096};
+constexpr Shape kLlama3Of8B{4096, 32, 128256, 8192};
+constexpr Shape kLlama3Of70B{8192, 80, 128256, 8192};
+constexpr Shape kLlama31Of8B{4096, 32, 128256, 131072};
+constexpr Shape kLlama31Of70B{8192, 80, 128256, 131072};
+constexpr Shape kLlama32Of1B{2048, 16, 128256, 131072};
+constexpr Shape kMistralOf7B{4096, 32, 32000, 32768};
 
 constexpr std::string_view kAwq = "AWQ, arXiv:2306.00978";
 constexpr std::string_view kQoq = "deepcompressor's README, table of QoQ (arXiv:2405.04532)";
@@ -49,22 +49,22 @@ struct Entry {
 constexpr Protocol kGptq = Protocol::kGptq;
 
 constexpr std::array<Entry, 16> kEntries = {{
-    {kLlama1_7B, {"Llama-7B", "fp16", kGptq, 2048, 5.68, kAwq}},
-    {kLlama1_13B, {"Llama-13B", "fp16", kGptq, 2048, 5.09, kAwq}},
-    {kLlama2_7B, {"Llama-2-7B", "fp16", kGptq, 2048, 5.47, kAwq}},
-    {kLlama2_13B, {"Llama-2-13B", "fp16", kGptq, 2048, 4.88, kAwq}},
-    {kLlama2_70B, {"Llama-2-70B", "fp16", kGptq, 2048, 3.32, kAwq}},
-    {kLlama3_8B, {"Llama-3-8B", "fp16", kGptq, 2048, 6.14, kQoq}},
-    {kLlama3_70B, {"Llama-3-70B", "fp16", kGptq, 2048, 2.85, kQoq}},
-    {kLlama31_8B, {"Llama-3.1-8B", "fp16", kGptq, 2048, 6.24, kQoq}},
-    {kLlama31_70B, {"Llama-3.1-70B", "fp16", kGptq, 2048, 2.81, kQoq}},
-    {kLlama32_1B, {"Llama-3.2-1B", "bf16", kGptq, 2048, 9.7548, kSpinQuant}},
-    {kLlama32_1B, {"Llama-3.2-1B-Instruct", "bf16", kGptq, 2048, 13.1585, kSpinQuant}},
-    {kMistral_7B, {"Mistral-7B", "fp16", kGptq, 2048, 5.25, kQoq}},
-    {kLlama2_7B, {"Llama-2-7B", "fp16", kGptq, 4096, 5.12, kOwq}},
-    {kLlama2_13B, {"Llama-2-13B", "fp16", kGptq, 4096, 4.57, kOwq}},
-    {kLlama3_8B, {"Llama-3-8B", "fp16", Protocol::kLlamaCpp, 512, 6.2332, kLlamaCppReadme}},
-    {kLlama2_7B, {"Llama-2-7B", "fp16", Protocol::kLmEval, 4096, 8.7071, kHarness}},
+    {kLlama1Of7B, {"Llama-7B", "fp16", kGptq, 2048, 5.68, kAwq}},
+    {kLlama1Of13B, {"Llama-13B", "fp16", kGptq, 2048, 5.09, kAwq}},
+    {kLlama2Of7B, {"Llama-2-7B", "fp16", kGptq, 2048, 5.47, kAwq}},
+    {kLlama2Of13B, {"Llama-2-13B", "fp16", kGptq, 2048, 4.88, kAwq}},
+    {kLlama2Of70B, {"Llama-2-70B", "fp16", kGptq, 2048, 3.32, kAwq}},
+    {kLlama3Of8B, {"Llama-3-8B", "fp16", kGptq, 2048, 6.14, kQoq}},
+    {kLlama3Of70B, {"Llama-3-70B", "fp16", kGptq, 2048, 2.85, kQoq}},
+    {kLlama31Of8B, {"Llama-3.1-8B", "fp16", kGptq, 2048, 6.24, kQoq}},
+    {kLlama31Of70B, {"Llama-3.1-70B", "fp16", kGptq, 2048, 2.81, kQoq}},
+    {kLlama32Of1B, {"Llama-3.2-1B", "bf16", kGptq, 2048, 9.7548, kSpinQuant}},
+    {kLlama32Of1B, {"Llama-3.2-1B-Instruct", "bf16", kGptq, 2048, 13.1585, kSpinQuant}},
+    {kMistralOf7B, {"Mistral-7B", "fp16", kGptq, 2048, 5.25, kQoq}},
+    {kLlama2Of7B, {"Llama-2-7B", "fp16", kGptq, 4096, 5.12, kOwq}},
+    {kLlama2Of13B, {"Llama-2-13B", "fp16", kGptq, 4096, 4.57, kOwq}},
+    {kLlama3Of8B, {"Llama-3-8B", "fp16", Protocol::kLlamaCpp, 512, 6.2332, kLlamaCppReadme}},
+    {kLlama2Of7B, {"Llama-2-7B", "fp16", Protocol::kLmEval, 4096, 8.7071, kHarness}},
 }};
 
 }  // namespace
