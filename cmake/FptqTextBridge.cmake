@@ -9,7 +9,7 @@ find_program(FPTQ_CARGO cargo
 
 set(bridge_dir ${PROJECT_SOURCE_DIR}/rust/text-bridge)
 set(bridge_library ${FPTQ_RUST_TARGET_DIR}/release/libfptq_text_bridge.a)
-file(GLOB bridge_sources CONFIGURE_DEPENDS ${bridge_dir}/src/*.rs)
+file(GLOB_RECURSE bridge_sources CONFIGURE_DEPENDS ${bridge_dir}/src/*.rs)
 
 # cargo leaves the library untouched where nothing in it changed; the stamp has the time of the last
 # look, so that the next build does not look again.

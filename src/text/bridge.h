@@ -77,4 +77,15 @@ FptqOutcome fptq_task_template_render(const FptqTaskTemplate* task_template,
                                       const std::uint8_t* documents, std::size_t size,
                                       std::size_t* index, FptqBytes* text);
 
+struct FptqParquet;  // a Parquet file that is being read
+
+bool fptq_parquet_open(const std::uint8_t* path, std::size_t size, FptqParquet** value,
+                       FptqBytes* error);
+void fptq_parquet_free(FptqParquet* file);
+// What the file's metadata says.
+std::uint64_t fptq_parquet_row_count(const FptqParquet* file);
+// The next rows as lines of JSON, as many as it takes for that many bytes; none at the end.
+bool fptq_parquet_read(FptqParquet* file, std::size_t enough_bytes, FptqBytes* value,
+                       FptqBytes* error);
+
 }  // extern "C"

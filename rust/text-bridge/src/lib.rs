@@ -1,9 +1,10 @@
-//! A C ABI of a few functions over Hugging Face `tokenizers` and `minijinja`.
+//! A C ABI of a few functions over Hugging Face `tokenizers`, `minijinja` and `parquet`.
 //! The C side of it is src/text/bridge.h; keep the two equal.
 
 mod abi;
 mod bounds;
 mod jinja_source;
+mod parquet;
 mod python;
 mod python_json;
 mod strftime;
@@ -11,7 +12,11 @@ mod task_template;
 mod template;
 mod tokenizer;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use abi::{borrowed, deliver, guarded, Bytes, Ids};
+use parquet::ParquetFile;
 use task_template::TaskTemplate;
 use template::{Outcome, Template};
 use tokenizer::Tokenizer;
@@ -242,4 +247,49 @@ pub unsafe extern "C" fn fptq_task_template_render(
     index.write(at);
     text.write(Bytes::from_vec(bytes.into_bytes()));
     outcome
+}
+
+/// # Safety
+/// `path` points to `size` bytes, `value` and `error` to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_parquet_open(
+    path: *const u8,
+    size: usize,
+    value: *mut *mut ParquetFile,
+    error: *mut Bytes,
+) -> bool {
+    let path = OsStr::from_bytes(borrowed(path, size));
+    let result =
+        guarded(|| ParquetFile::open(path.as_ref()).map(|file| Box::into_raw(Box::new(file))));
+    deliver(result, value, error)
+}
+
+/// # Safety
+/// `file` came from `fptq_parquet_open` and was not freed before.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_parquet_free(file: *mut ParquetFile) {
+    if !file.is_null() {
+        drop(Box::from_raw(file));
+    }
+}
+
+/// # Safety
+/// `file` is alive.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_parquet_row_count(file: *const ParquetFile) -> u64 {
+    (*file).row_count()
+}
+
+/// # Safety
+/// `file` is alive and used by this thread only, `value` and `error` point to writable places.
+#[no_mangle]
+pub unsafe extern "C" fn fptq_parquet_read(
+    file: *mut ParquetFile,
+    enough_bytes: usize,
+    value: *mut Bytes,
+    error: *mut Bytes,
+) -> bool {
+    let file = &mut *file;
+    let result = guarded(|| file.read(enough_bytes).map(Bytes::from_vec));
+    deliver(result, value, error)
 }
