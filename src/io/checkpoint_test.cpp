@@ -327,7 +327,7 @@ TEST_F(HfCheckpointTest, FindsHubNamesInTheCache) {
   }
   EXPECT_EQ("org/name.v1@v2: there is no such path, and the Hugging Face cache at " +
                 cache.string() +
-                " does not hold revision v2 of it. Fetch it with `hf download org/name.v1`, or "
+                " does not hold revision v2 of it. Fetch it with `fptq pull org/name.v1@v2`, or "
                 "give the path of a local copy",
             open_checkpoint("org/name.v1@v2").error().message);
 }
