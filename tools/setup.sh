@@ -33,6 +33,7 @@ need_build_tools() {
   need_library nlohmann-json3-dev "reads and writes JSON"
   need_library libyaml-cpp-dev "reads recipes and tasks"
   need_library libssl-dev "computes SHA-256"
+  need_library libcurl4-openssl-dev "fetches models and data sets"
   need_library libgtest-dev "runs unit tests"
   need_library ca-certificates "lets cargo check who it downloads from"
   need_rust
