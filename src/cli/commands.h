@@ -21,6 +21,7 @@ void add_explain_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_logits_command(CLI::App& app, Action& action);
 void add_measure_command(CLI::App& app, Action& action);
+void add_pull_command(CLI::App& app, Action& action);
 void add_quantize_command(CLI::App& app, Action& action);
 void add_run_command(CLI::App& app, Action& action);
 void add_tokenize_command(CLI::App& app, Action& action);

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
+#include "cli/hub_models.h"
 
 namespace fptq::cli {
 namespace {
@@ -24,6 +25,12 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
     known += (known.empty() ? "" : ", ") + command->get_name();
   }
   return "no command \"" + std::string(argv[1]) + "\": expected one of " + known;
+}
+
+// Whether the command that was parsed was told to be quiet.
+bool is_quiet(const CLI::App& app) {
+  const CLI::Option* quiet = app.get_subcommands().front()->get_option_no_throw("--quiet");
+  return quiet != nullptr && quiet->count() > 0;
 }
 
 int run(int argc, char** argv) {
@@ -47,6 +54,7 @@ int run(int argc, char** argv) {
   add_convert_command(app, action);
   add_tokenize_command(app, action);
   add_logits_command(app, action);
+  add_pull_command(app, action);
 
   if (const std::string unknown = unknown_command(app, argc, argv); !unknown.empty()) {
     print_error(unknown);
@@ -66,6 +74,8 @@ int run(int argc, char** argv) {
     return kExitUsage;
   }
 
+  Console downloads(is_quiet(app), /*json_on_stdout=*/false);
+  fetch_named_models(downloads);
   Status status = action();
   if (status) status = finish_stdout();
   if (status) return kExitDone;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "io/hub_cache.h"
 #include "numeric/scheme.h"
 
 namespace fptq::cli {
@@ -49,7 +50,8 @@ Status check_vocabulary(const text::Tokenizer& tokenizer, std::size_t rows,
 }  // namespace
 
 Result<text::Tokenizer> load_tokenizer(const std::filesystem::path& model) {
-  const std::filesystem::path file = tokenizer_json_of(model);
+  FPTQ_TRY(const std::filesystem::path path, io::resolve_model(model.string()));
+  const std::filesystem::path file = tokenizer_json_of(path);
   if (!file.empty()) {
     FPTQ_TRY(const std::string json, read_text_file(file));
     return text::Tokenizer::from_json(json, file.string());

@@ -77,7 +77,9 @@ void add_lookup_flag(CLI::App& command, std::size_t& drafted_tokens) {
 
 CLI::Option* add_model_argument(CLI::App& command, std::filesystem::path& model) {
   return command
-      .add_option("MODEL", model, "A Hugging Face directory, a .gguf or a llama2.c .bin file")
+      .add_option(
+          "MODEL", model,
+          "A Hugging Face directory, a .gguf or a llama2.c .bin file, or a hub name: org/name")
       ->required()
       ->type_name("");
 }
