@@ -1,7 +1,7 @@
 """fptq eval: perplexity under every protocol, KL divergence, and texts that it cannot use."""
 import hashlib
 import math
-import os
+import pathlib
 import signal
 import statistics
 import subprocess
@@ -217,23 +217,28 @@ class Eval(harness.ProgramTest):
                 [harness.PROGRAM, 'eval', self.model, '--bench', '--bench-rounds', '1000'],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                 env=harness.clean_environment())
-            time.sleep(0.5)
+            self.wait_for_members(program.pid, lambda count: count > 1)
             program.send_signal(signal_number)
             _, stderr = program.communicate(timeout=60)
             self.assertEqual(code, program.returncode, stderr)
             if code == 130:
                 self.assertIn(b'interrupted', stderr)
-            self.wait_for_the_end_of(program.pid)
+            self.wait_for_members(program.pid, lambda count: count == 0)
 
-    def wait_for_the_end_of(self, group):
-        """Waits until a process group has no process."""
-        for _ in range(200):
-            try:
-                os.killpg(group, 0)
-            except ProcessLookupError:
+    def wait_for_members(self, group, enough):
+        """Waits until the number of processes in a process group is as wanted."""
+        for _ in range(1200):
+            count = 0
+            for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
+                try:
+                    fields = stat.read_text().rsplit(')', 1)[1].split()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # it has just ended
+                count += fields[0] != 'Z' and int(fields[2]) == group
+            if enough(count):
                 return
             time.sleep(0.05)
-        self.fail('a process was left behind')
+        self.fail(f'{count} processes in the group')
 
     def test_require_and_ram_limit(self):
         self.fail_with(1, 'eval', self.model, '--ppl', self.text, '--require', 'w4g32-a8t',
