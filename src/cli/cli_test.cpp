@@ -112,6 +112,11 @@ TEST(MeasureArguments, CarryWhatDecidesTheCost) {
                                       "-model"}));
 }
 
+TEST(TakeTurns, MeasuresAllModelsBeforeAnyAgain) {
+  EXPECT_EQ(take_turns(2, 3), (std::vector<std::size_t>{0, 1, 0, 1, 0, 1}));
+  EXPECT_EQ(take_turns(1, 2), (std::vector<std::size_t>{0, 0}));
+}
+
 TEST(ExitCode, KeepsTheMeaningsThatScriptsRelyOn) {
   EXPECT_EQ(1, exit_code(Error::Kind::kCheckFailed));
   EXPECT_EQ(2, exit_code(Error::Kind::kInvalidArgument));

@@ -150,6 +150,13 @@ std::vector<std::string> measure_arguments(const CostSubject& subject, const Com
   return arguments;
 }
 
+std::vector<std::size_t> take_turns(std::size_t subjects, std::size_t rounds) {
+  std::vector<std::size_t> order;
+  order.reserve(subjects * rounds);
+  for (std::size_t turn = 0; turn < subjects * rounds; ++turn) order.push_back(turn % subjects);
+  return order;
+}
+
 Result<std::vector<Result<std::vector<eval::ModelCost>>>> measure_costs(
     const std::vector<CostSubject>& subjects, const CommonOptions& common, const BenchFlags& flags,
     Console& console) {
@@ -159,22 +166,21 @@ Result<std::vector<Result<std::vector<eval::ModelCost>>>> measure_costs(
   const std::uint64_t total = flags.rounds * subjects.size();
   std::uint64_t done = 0;
   const auto keep_going = [&] { return report_progress(progress, "resources", done, total); };
-  for (std::size_t round = 0; round < flags.rounds; ++round) {
-    for (std::size_t i = 0; i < subjects.size(); ++i, ++done) {
-      if (!costs[i]) continue;
+  for (const std::size_t i : take_turns(subjects.size(), flags.rounds)) {
+    if (costs[i]) {
       Result<eval::ModelCost> cost = measure_once(measure_arguments(subjects[i], common, flags),
                                                   subjects[i].model.string(), keep_going);
       if (!keep_going() || (!cost && cost.error().kind == Error::Kind::kInterrupted)) {
         return interrupted();
       }
+      if (!cost && cost.error().kind == Error::Kind::kIo) return cost.error();
       if (cost) {
         costs[i]->push_back(std::move(*cost));
-      } else if (cost.error().kind == Error::Kind::kIo) {
-        return cost.error();
       } else {
         costs[i] = cost.error();
       }
     }
+    ++done;
   }
   keep_going();  // done: the bar goes
   for (std::size_t i = 0; i < subjects.size(); ++i) {

@@ -37,8 +37,11 @@ struct CostSubject {
                                                          const CommonOptions& common,
                                                          const BenchFlags& flags);
 
+// Which subject is measured when: each in turn, `rounds` times (0 1 0 1 0 1).
+[[nodiscard]] std::vector<std::size_t> take_turns(std::size_t subjects, std::size_t rounds);
+
 // What models cost, in the order of `subjects`: of each, `rounds` processes of this program that
-// measure nothing else. Models take turns (A B A B ...), so that a machine that becomes slower, or
+// measure nothing else. Models take_turns(), so that a machine that becomes slower, or
 // hotter, does so for all of them. Warns where other processes used the machine meanwhile.
 //
 // A model that cannot be measured has the error of its process, and no more turns. Errors of the
