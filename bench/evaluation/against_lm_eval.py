@@ -4,7 +4,7 @@
     against_lm_eval.py --fptq build/release/fptq --model DIR --data DIR [--limit 100] [--shots 0]
                        [--batch-size 1] [--threads 2] [--context N] TASK...
 
-Needs Python with lm-eval, torch, transformers and datasets. DIR of --data is laid out as the tasks' own sources
+Needs Python with lm-eval 0.4.13, torch, transformers and datasets. DIR of --data is laid out as the tasks' own sources
 are: arc/ARC-Easy-Test.jsonl, hellaswag/hellaswag_val_lmeval.jsonl, piqa/valid.jsonl, lambada/lambada_test.jsonl,
 samples/*.head20.jsonl, samples/mmlu_*_test.csv with mmlu/dev. The harness runs its installed task definitions on
 those files; the model runs in float32 on both sides. Prints, for each task, the largest difference of a
@@ -76,14 +76,8 @@ def harness_documents(task, data):
 def harness_definition(task, data, folder):
     """The installed definition with local data, as a dictionary that the harness takes."""
     from lm_eval.tasks import TaskManager
-    manager = TaskManager()
-    config = dict(manager._get_config(task)) if hasattr(manager, "_get_config") else None
-    if config is None:
-        import lm_eval.tasks
-        from lm_eval.utils import load_yaml_config
-        entry = manager.task_index[task]
-        path = entry["yaml_path"] if isinstance(entry, dict) else entry.yaml_path
-        config = load_yaml_config(str(path), mode="full")
+    from lm_eval.tasks._yaml_loader import load_yaml
+    config = load_yaml(TaskManager().task_index[task].yaml_path)
     documents, examples = harness_documents(task, data)
     split = "test" if config.get("test_split") else "validation"
     files = {split: folder / f"{task}.{split}.jsonl"}

@@ -83,7 +83,7 @@ Status run_compare(const CompareOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
   EvaluationOptions baseline_evaluation = options.evaluation;
   baseline_evaluation.kl_base.clear();
-  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks));
+  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks, console));
   RunOptions baseline_run = options.run;
   // Both are about the candidates.
   baseline_run.require.clear();

@@ -24,7 +24,7 @@ struct EvalOptions {
 
 Status run_eval(const EvalOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
-  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks));
+  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks, console));
   std::vector<Result<std::vector<eval::ModelCost>>> costs;
   if (options.evaluation.bench) {
     FPTQ_TRY(costs, measure_costs({{options.model, options.run}}, options.common,

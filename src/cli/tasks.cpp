@@ -10,6 +10,9 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
+#include "hub/environment.h"
+#include "hub/fetch.h"
+#include "io/hub_cache.h"
 
 namespace fptq::cli {
 namespace {
@@ -75,6 +78,46 @@ Json run_key(const std::string& name, const LoadedModel& model, const RunOptions
           {"shots", shots}};
 }
 
+// "allenai/ai2_arc ARC-Easy test".
+std::string hub_name(const eval::TaskDefinition& task) {
+  return task.dataset_path + (task.dataset_name.empty() ? "" : " " + task.dataset_name) + " " +
+         task.split;
+}
+
+// The files of one split of a task's data set, from the cache or the hub.
+Result<std::vector<fs::path>> fetch_split(const eval::TaskDefinition& task,
+                                          const std::string& split, Console& console) {
+  auto name = io::parse_hub_name(task.dataset_path);
+  if (!name) {
+    return Error{Error::Kind::kInvalidArgument,
+                 task.name + ": dataset_path: expected org/name, got \"" + task.dataset_path +
+                     "\". Give the documents as --task " + task.name + "=FILE"};
+  }
+  name->dataset = true;
+  FPTQ_TRY(const hub::Environment environment, hub::read_environment());
+  FPTQ_TRY(const hub::Fetched fetched,
+           hub::fetch(*name,
+                      {{},
+                       task.dataset_name == "default" ? "" : task.dataset_name,
+                       split,
+                       console.progress(),
+                       [&console](const std::string& line) { console.note(line); }},
+                      environment));
+  std::vector<fs::path> files;
+  for (const hub::FetchedFile& file : fetched.files) files.push_back(file.local);
+  return files;
+}
+
+Result<eval::TaskDocuments> fetch_documents(const eval::TaskDefinition& task, bool with_examples,
+                                            Console& console) {
+  FPTQ_TRY(const std::vector<fs::path> files, fetch_split(task, task.split, console));
+  std::vector<fs::path> examples;
+  if (with_examples && task.fewshot_split != task.split) {
+    FPTQ_TRY(examples, fetch_split(task, task.fewshot_split, console));
+  }
+  return eval::read_files(task, files, examples);
+}
+
 }  // namespace
 
 void add_task_flags(CLI::App& command, TaskFlags& flags) {
@@ -82,8 +125,9 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
       .add_option(
           "--task", flags.tasks,
           "Score a task: a built-in one (arc_easy, hellaswag, ...) or a YAML file, with its "
-          "documents (JSONL, JSON, CSV; a directory for mmlu)")
-      ->type_name("NAME=FILE")
+          "documents (JSONL, JSON, CSV, Parquet; a directory for mmlu), or, without a file, those "
+          "of the hub")
+      ->type_name("NAME[=FILE]")
       ->take_all();
   command.add_option("--shots", flags.shots, "Examples in front of each document (the task's own)")
       ->type_name("N");
@@ -102,9 +146,18 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
                    "Go on with the documents that a stopped run left beside --samples-out");
 }
 
-Result<TaskSession::Task> TaskSession::read(const std::string& argument, const TaskFlags& flags) {
-  FPTQ_TRY(const NamedFile named, split("--task", argument));
+Result<TaskSession::Task> TaskSession::read(const std::string& argument, const TaskFlags& flags,
+                                            Console& console) {
   Task task;
+  if (argument.find('=') == std::string::npos) {
+    FPTQ_TRY(task.definition, definition_of(argument));
+    FPTQ_TRY(task.documents,
+             fetch_documents(task.definition, flags.shots.value_or(task.definition.num_fewshot) > 0,
+                             console));
+    task.data = hub_name(task.definition);
+    return task;
+  }
+  FPTQ_TRY(const NamedFile named, split("--task", argument));
   FPTQ_TRY(task.definition, definition_of(named.name));
   task.data = named.file.string();
   fs::path examples;
@@ -116,12 +169,12 @@ Result<TaskSession::Task> TaskSession::read(const std::string& argument, const T
   return task;
 }
 
-Result<TaskSession> TaskSession::open(const TaskFlags& flags) {
+Result<TaskSession> TaskSession::open(const TaskFlags& flags, Console& console) {
   TaskSession session;
   session.shots_ = flags.shots;
   session.limit_ = flags.limit;
   for (const std::string& argument : flags.tasks) {
-    FPTQ_TRY(Task task, read(argument, flags));
+    FPTQ_TRY(Task task, read(argument, flags, console));
     for (const Task& other : session.tasks_) {
       if (other.definition.name != task.definition.name) continue;
       return Error{Error::Kind::kInvalidArgument,

@@ -19,7 +19,7 @@
 namespace fptq::cli {
 
 struct TaskFlags {
-  std::vector<std::string> tasks;       // "arc_easy=FILE", "my_task.yaml=FILE"
+  std::vector<std::string> tasks;  // "arc_easy=FILE", "my_task.yaml=FILE", "arc_easy" from the hub
   std::vector<std::string> shots_from;  // "arc_easy=FILE"
   std::optional<std::size_t> shots;
   std::size_t limit = 0;  // 0: all documents
@@ -35,8 +35,8 @@ class TaskSession {
   // Reads definitions and documents, so that what is wrong with them is said before a model is
   // loaded.
   // Errors: kInvalidArgument for flags that do not fit; those of builtin_task(), parse_task(),
-  // read_documents() and SamplesLog::open().
-  [[nodiscard]] static Result<TaskSession> open(const TaskFlags& flags);
+  // read_documents(), hub::fetch() and SamplesLog::open().
+  [[nodiscard]] static Result<TaskSession> open(const TaskFlags& flags, Console& console);
 
   [[nodiscard]] bool empty() const { return tasks_.empty(); }
 
@@ -57,7 +57,8 @@ class TaskSession {
     std::string data;  // as the user named it
   };
 
-  [[nodiscard]] static Result<Task> read(const std::string& argument, const TaskFlags& flags);
+  [[nodiscard]] static Result<Task> read(const std::string& argument, const TaskFlags& flags,
+                                         Console& console);
 
   std::vector<Task> tasks_;
   std::optional<std::size_t> shots_;

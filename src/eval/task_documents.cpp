@@ -6,10 +6,12 @@
 #include <span>
 #include <utility>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/utf8.h"
 #include "eval/csv.h"
+#include "text/parquet.h"
 
 namespace fptq::eval {
 namespace {
@@ -87,6 +89,16 @@ Result<std::vector<Json>> parse_table(std::string_view text, const std::string& 
 // Documents of one file; its bytes are added to `hash`.
 Result<std::vector<Json>> read_file(const TaskDefinition& task, const fs::path& path,
                                     Sha256& hash) {
+  if (path.extension() == ".parquet") {
+    FPTQ_TRY(const MappedFile bytes, MappedFile::open(path));
+    hash.update(bytes.bytes());
+    std::vector<Json> documents;
+    FPTQ_TRY_VOID(text::read_parquet_rows(path, [&](Json row) -> Status {
+      documents.push_back(std::move(row));
+      return {};
+    }));
+    return documents;
+  }
   FPTQ_TRY(const std::string text, read_text_file(path));
   hash.update(std::as_bytes(std::span(text)));
   return parse_documents(text, path.string(), task.csv_columns);
@@ -156,6 +168,34 @@ std::string part_of(const TaskDefinition& task, const fs::path& path) {
   return file.ends_with(after) ? file.substr(0, file.size() - after.size()) : "";
 }
 
+// Documents of several parts in one file, as the hub has them, by the field `subject`: each part's
+// examples are those of its own subject.
+std::vector<TaskPart> split_by_subject(TaskPart whole) {
+  const auto has_subject = [](const Json& document) {
+    const auto subject = document.find("subject");
+    return subject != document.end() && subject->is_string();
+  };
+  if (!std::all_of(whole.documents.begin(), whole.documents.end(), has_subject)) {
+    return {std::move(whole)};
+  }
+  std::map<std::string, TaskPart> parts;
+  for (Json& document : whole.documents) {
+    TaskPart& part = parts[document["subject"].get<std::string>()];
+    part.documents.push_back(std::move(document));
+  }
+  for (Json& example : whole.examples) {
+    if (!has_subject(example)) continue;
+    const auto part = parts.find(example["subject"].get<std::string>());
+    if (part != parts.end()) part->second.examples.push_back(std::move(example));
+  }
+  std::vector<TaskPart> result;
+  for (auto& [name, part] : parts) {
+    part.name = name;
+    result.push_back(std::move(part));
+  }
+  return result;
+}
+
 Result<TaskDocuments> read_directory(const TaskDefinition& task, const fs::path& directory) {
   if (!task.parts) {
     return Error{Error::Kind::kInvalidArgument, directory.string() + ": expected a file for task " +
@@ -210,24 +250,39 @@ Result<std::vector<Json>> parse_documents(std::string_view text, const std::stri
 Result<TaskDocuments> read_documents(const TaskDefinition& task, const fs::path& path,
                                      const fs::path& examples) {
   if (fs::is_directory(path)) return read_directory(task, path);
+  std::vector<fs::path> pool;
+  if (!examples.empty()) pool.push_back(examples);
+  return read_files(task, {path}, pool);
+}
+
+Result<TaskDocuments> read_files(const TaskDefinition& task, const std::vector<fs::path>& files,
+                                 const std::vector<fs::path>& examples) {
+  FPTQ_CHECK(!files.empty(), "files with documents");
   TaskDocuments result;
   Sha256 hash;
   TaskPart part;
-  FPTQ_TRY(part.documents, read_file(task, path, hash));
-  if (task.labels_file) {
-    FPTQ_TRY_VOID(add_labels(*task.labels_file, path, part.documents, hash));
-  }
-  if (!examples.empty()) {
-    FPTQ_TRY(part.examples, read_file(task, examples, hash));
-    if (task.labels_file) {
-      FPTQ_TRY_VOID(add_labels(*task.labels_file, examples, part.examples, hash));
+  const auto read = [&](const std::vector<fs::path>& from, std::vector<Json>& into) -> Status {
+    for (const fs::path& file : from) {
+      FPTQ_TRY(std::vector<Json> documents, read_file(task, file, hash));
+      if (task.labels_file) FPTQ_TRY_VOID(add_labels(*task.labels_file, file, documents, hash));
+      std::move(documents.begin(), documents.end(), std::back_inserter(into));
     }
+    return {};
+  };
+  FPTQ_TRY_VOID(read(files, part.documents));
+  if (part.documents.empty()) {
+    return format_error(files.front().string() + ": expected documents, got none");
   }
-  if (const std::string name = part_of(task, path); !name.empty()) {
+  FPTQ_TRY_VOID(read(examples, part.examples));
+  if (const std::string name = part_of(task, files.front()); !name.empty()) {
     name_part(name, part.documents);
     name_part(name, part.examples);
   }
-  result.parts.push_back(std::move(part));
+  if (task.parts) {
+    result.parts = split_by_subject(std::move(part));
+  } else {
+    result.parts.push_back(std::move(part));
+  }
   result.sha256 = hash.finish();
   return result;
 }

@@ -35,13 +35,19 @@ struct TaskDocuments {
 [[nodiscard]] Result<std::vector<Json>> parse_documents(
     std::string_view text, const std::string& where, const std::vector<std::string>& csv_columns);
 
-// Reads the file, or the directory of a task that has parts; labels_file beside it where the
-// documents lack its field; examples from a file of their own, or those of the parts.
+// Reads the file (*.parquet too), or the directory of a task that has parts; labels_file beside it
+// where the documents lack its field; examples from a file of their own, or those of the parts.
 //   path      a file, or a directory for a task with parts
 //   examples  empty: none but those of the parts
 // Errors: parse_documents()'s; kNotFound; kFormat where labels and documents are not as many.
 [[nodiscard]] Result<TaskDocuments> read_documents(const TaskDefinition& task,
                                                    const std::filesystem::path& path,
                                                    const std::filesystem::path& examples = {});
+
+// The same for a data set that is in several files (*.parquet too), as the hub keeps it. Documents
+// of a task with parts that have the field `subject` are sorted into them.
+[[nodiscard]] Result<TaskDocuments> read_files(const TaskDefinition& task,
+                                               const std::vector<std::filesystem::path>& files,
+                                               const std::vector<std::filesystem::path>& examples);
 
 }  // namespace fptq::eval

@@ -107,5 +107,40 @@ TEST_F(TaskFiles, ReadsThePartsOfADirectory) {
             std::string::npos);
 }
 
+TEST_F(TaskFiles, SortsSubjectsIntoParts) {
+  write(root_ / "test.jsonl",
+        "{\"subject\": \"b\", \"n\": 1}\n{\"subject\": \"a\", \"n\": 2}\n{\"subject\": \"b\", "
+        "\"n\": 3}\n");
+  write(root_ / "dev.jsonl",
+        "{\"subject\": \"b\", \"n\": 4}\n{\"subject\": \"c\", \"n\": 5}\n{\"n\": 6}\n");
+  const auto documents = read_documents(builtin("mmlu"), root_ / "test.jsonl", root_ / "dev.jsonl");
+  ASSERT_TRUE(documents) << documents.error().message;
+  ASSERT_EQ(documents->parts.size(), 2U);
+  EXPECT_EQ(documents->parts[0].name, "a");
+  EXPECT_TRUE(documents->parts[0].examples.empty());
+  EXPECT_EQ(Json(documents->parts[1].documents).dump(),
+            R"([{"subject":"b","n":1},{"subject":"b","n":3}])");
+  EXPECT_EQ(Json(documents->parts[1].examples).dump(), R"([{"subject":"b","n":4}])");
+}
+
+TEST_F(TaskFiles, ReadsSeveralFilesAsOneDataSet) {
+  write(root_ / "1.jsonl", "{\"q\": 1}\n");
+  write(root_ / "2.jsonl", "{\"q\": 2}\n");
+  const auto documents =
+      read_files(builtin("arc_easy"), {root_ / "1.jsonl", root_ / "2.jsonl"}, {root_ / "2.jsonl"});
+  ASSERT_TRUE(documents) << documents.error().message;
+  EXPECT_EQ(Json(documents->parts[0].documents).dump(), R"([{"q":1},{"q":2}])");
+  EXPECT_EQ(documents->parts[0].examples.size(), 1U);
+}
+
+TEST_F(TaskFiles, ReadsParquet) {
+  const fs::path file = fs::path(FPTQ_SOURCE_DIR) / "tests/golden/parquet/zstd.parquet";
+  const auto documents = read_documents(builtin("arc_easy"), file);
+  ASSERT_TRUE(documents) << documents.error().message;
+  EXPECT_TRUE(documents->parts[0].documents.front().is_object());
+  write(root_ / "bad.parquet", "no Parquet");
+  EXPECT_FALSE(read_documents(builtin("arc_easy"), root_ / "bad.parquet"));
+}
+
 }  // namespace
 }  // namespace fptq::eval
