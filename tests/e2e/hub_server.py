@@ -112,9 +112,10 @@ class ApiHandler(Handler):
                 siblings = [{'rfilename': file} for file in [*files, *hub.extra_siblings]]
                 body = {'id': name, 'sha': hub.commit, 'siblings': siblings}
                 return self.reply(200, {}, json.dumps(body).encode())
-            resolve = f"/{name.split('@')[0]}/resolve/{COMMIT}/"
-            if path.startswith(resolve) and path[len(resolve):] in files:
-                return self.send_resolved(path, files[path[len(resolve):]], fault)
+            for state in (revision, COMMIT):
+                resolve = f"/{name.split('@')[0]}/resolve/{state}/"
+                if path.startswith(resolve) and path[len(resolve):] in files:
+                    return self.send_resolved(path, files[path[len(resolve):]], fault)
         code = 'RevisionNotFound' if '/revision/' in path and any(
             f"/{name.removeprefix('datasets/').split('@')[0]}/" in path for name in hub.repositories) else 'x'
         return self.reply(404, {'X-Error-Code': code})
