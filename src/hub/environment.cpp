@@ -85,7 +85,7 @@ Result<Environment> read_environment() {
   FPTQ_TRY_VOID(read_number("HF_HUB_DOWNLOAD_TIMEOUT", 1, environment.download_timeout_s));
   FPTQ_TRY_VOID(read_number("HF_HUB_ETAG_TIMEOUT", 1, environment.metadata_timeout_s));
   FPTQ_TRY_VOID(read_number("FPTQ_HUB_RETRY_MS", 0, environment.retry_wait_ms));
-  environment.certificates = first_of({"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"});
+  environment.certificates = first_of({"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"});
   return environment;
 }
 

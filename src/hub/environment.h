@@ -18,7 +18,7 @@ struct Environment {
   std::int64_t download_timeout_s = 10;  // HF_HUB_DOWNLOAD_TIMEOUT: without a byte
   std::int64_t metadata_timeout_s = 10;  // HF_HUB_ETAG_TIMEOUT: the same, for answers without files
   std::int64_t retry_wait_ms = 500;      // FPTQ_HUB_RETRY_MS: before the first repetition
-  std::string certificates;              // REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE
+  std::string certificates;              // SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE
 };
 
 // Errors: kInvalidArgument, naming the variable, for values that make no sense.

@@ -25,6 +25,7 @@ Result<std::vector<std::string>> select(const std::vector<std::string>& paths,
   FPTQ_TRY(const std::vector<DataFile> files,
            select_data_files(parquet_files(paths), options.config, options.split));
   std::vector<std::string> selected;
+  selected.reserve(files.size());
   for (const DataFile& file : files) selected.push_back(file.path);
   return selected;
 }
@@ -95,7 +96,6 @@ Result<Fetched> fetch_files(const Connection& connection, io::HubName name,
     FPTQ_TRY_VOID(cache.link(listing.commit, file.path, file.etag));
   }
   FPTQ_TRY_VOID(cache.remember(name.revision, listing.commit));
-  meter.finish();
   return result;
 }
 
@@ -139,7 +139,9 @@ Result<Fetched> fetch(const io::HubName& name, const FetchOptions& options,
   Meter meter(options.progress);
   FPTQ_TRY(const std::unique_ptr<HttpClient> client,
            HttpClient::create(environment, [&] { return meter.report(); }));
-  return fetch_files({environment, *client, options.note}, name, options, meter);
+  auto fetched = fetch_files({environment, *client, options.note}, name, options, meter);
+  meter.finish();  // after a failure too, so that no bar stands before its message
+  return fetched;
 }
 
 }  // namespace fptq::hub

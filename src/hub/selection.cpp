@@ -133,6 +133,7 @@ Result<std::vector<std::string>> select_by_globs(const std::vector<std::string>&
     }
   }
   std::vector<std::string> selected;
+  selected.reserve(chosen.size());
   for (const std::size_t i : chosen) selected.push_back(paths[i]);
   return selected;
 }

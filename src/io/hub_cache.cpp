@@ -137,8 +137,8 @@ Result<fs::path> resolve_model(const std::string& model) {
   if (snapshot && (!fetcher() || is_whole_model(*snapshot))) return *snapshot;
   if (fetcher()) {
     auto fetched = fetcher()(*name);
-    return fetched ? std::move(fetched)
-                   : with_context(fetched.error(), "there is no path " + model);
+    if (fetched || fetched.error().kind == Error::Kind::kInterrupted) return fetched;
+    return with_context(fetched.error(), "there is no path " + model);
   }
   return Error{Error::Kind::kNotFound,
                model + ": there is no such path, and the Hugging Face cache at " +

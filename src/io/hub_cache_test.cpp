@@ -48,7 +48,7 @@ class ResolveModel : public fptq::testing::TemporaryDirectoryTest {
   // A snapshot that refs/main stands for.
   fs::path make_snapshot(const std::vector<std::string>& files) {
     const fs::path repository = root_ / "models--org--name";
-    const fs::path snapshot = repository / "snapshots/abc";
+    fs::path snapshot = repository / "snapshots/abc";
     fs::create_directories(snapshot);
     fs::create_directories(repository / "refs");
     EXPECT_TRUE(write_text_file(repository / "refs/main", "abc\n"));
@@ -97,6 +97,16 @@ TEST_F(ResolveModel, AsksTheFetcherForWhatIsNotWhole) {
   const fs::path snapshot = make_snapshot({"s2"});
   EXPECT_EQ(snapshot, *resolve_model("org/name"));
   EXPECT_EQ(3, asked);
+}
+
+TEST_F(ResolveModel, StopsWhereTheUserDoes) {
+  set_hub_fetcher([](const HubName&) -> Result<fs::path> {
+    return Error{Error::Kind::kInterrupted, "interrupted"};
+  });
+  const auto stopped = resolve_model("org/name");
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(Error::Kind::kInterrupted, stopped.error().kind);
+  EXPECT_EQ("interrupted", stopped.error().message);
 }
 
 TEST_F(ResolveModel, TellsWhyTheFetcherFailed) {

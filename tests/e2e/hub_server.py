@@ -116,8 +116,9 @@ class ApiHandler(Handler):
                 resolve = f"/{name.split('@')[0]}/resolve/{state}/"
                 if path.startswith(resolve) and path[len(resolve):] in files:
                     return self.send_resolved(path, files[path[len(resolve):]], fault)
-        code = 'RevisionNotFound' if '/revision/' in path and any(
-            f"/{name.removeprefix('datasets/').split('@')[0]}/" in path for name in hub.repositories) else 'x'
+        known = [name.removeprefix('datasets/').partition('@')[0] for name in hub.repositories]
+        knows = '/revision/' in path and any(f'/{name}/' in path for name in known)
+        code = 'RevisionNotFound' if knows else 'RepoNotFound'
         return self.reply(404, {'X-Error-Code': code})
 
     def send_resolved(self, path, content, fault):
@@ -130,7 +131,8 @@ class ApiHandler(Handler):
         about['X-Linked-Etag'] = f'"{sha256(content)}"'
         about['X-Linked-Size'] = hub.claimed_size or len(content)
         hub.contents[sha256(content)] = content
-        return self.reply(302, {**about, 'Location': f'{hub.cdn.url}/{sha256(content)}?signature=x'})
+        location = f'{hub.cdn.url}/{sha256(content)}?signature=x'
+        return self.reply(302, {**about, 'Location': location})
 
 
 class CdnHandler(Handler):

@@ -1,11 +1,12 @@
 """Models and data sets from a hub: fptq pull, and hub names as MODEL."""
-import hashlib
+import email.utils
 import json
 import os
 import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -44,7 +45,8 @@ class HubTest(harness.ProgramTest):
                 'HF_HUB_DOWNLOAD_TIMEOUT': '1', 'HF_HUB_ETAG_TIMEOUT': '1',
                 'FPTQ_HUB_RETRY_MS': '10', 'no_proxy': '*', **changes}
         clean = {k: v for k, v in harness.clean_environment().items()
-                 if not k.startswith(('HF_', 'HUGGING', 'TRANSFORMERS_', 'XDG_CACHE'))}
+                 if not k.startswith(('HF_', 'HUGGING', 'TRANSFORMERS_', 'XDG_CACHE', 'SSL_CERT',
+                                      'REQUESTS_CA', 'CURL_CA'))}
         return {**clean, **kept}
 
     def pull(self, *arguments, **changes):
@@ -93,7 +95,8 @@ class PullModel(HubTest):
 
     def test_includes_other_files_on_demand(self):
         out = self.pull('org/tiny', '--include', '*.md', '--include', 'config*')
-        self.assertEqual(f"{self.snapshot() / 'config.json'}\n{self.snapshot() / 'README.md'}\n", out)
+        there = self.snapshot()
+        self.assertEqual(f"{there / 'config.json'}\n{there / 'README.md'}\n", out)
         self.pull_fails(3, 'org/tiny', '--include', '*.txt',
                         says='org/tiny: --include *.txt: expected files that match, got none of 6')
 
@@ -171,10 +174,9 @@ class Trouble(HubTest):
         self.assertFalse(self.part().exists())
 
     def test_does_not_believe_in_sizes(self):
-        self.hub.claimed_size = len(WEIGHTS) - 1
-        self.pull_fails(3, 'org/tiny', says=f'expected {len(WEIGHTS) - 1} bytes, got {len(WEIGHTS)}')
-        self.hub.claimed_size = len(WEIGHTS) + 1
-        self.pull_fails(3, 'org/tiny', says=f'expected {len(WEIGHTS) + 1} bytes, got {len(WEIGHTS)}')
+        for claimed in [len(WEIGHTS) - 1, len(WEIGHTS) + 1]:
+            self.hub.claimed_size = claimed
+            self.pull_fails(3, 'org/tiny', says=f'expected {claimed} bytes, got {len(WEIGHTS)}')
         self.hub.claimed_size = 1 << 60
         self.pull_fails(4, 'org/tiny', says=['expected room for 11529215046', 'HF_HUB_CACHE'])
         self.assertFalse(self.snapshot().exists())
@@ -199,6 +201,13 @@ class Trouble(HubTest):
     def test_waits_when_asked_to(self):
         busy = ('status', (429, {'Retry-After': '1'}))
         self.hub.faults = {'/revision/main': [busy]}
+        begin = time.monotonic()
+        self.pull('org/tiny')
+        self.assertGreaterEqual(time.monotonic() - begin, 1)
+
+    def test_understands_a_date_to_wait_for(self):
+        date = email.utils.formatdate(time.time() + 3, usegmt=True)  # of whole seconds
+        self.hub.faults = {'/revision/main': [('status', (503, {'Retry-After': date}))]}
         begin = time.monotonic()
         self.pull('org/tiny')
         self.assertGreaterEqual(time.monotonic() - begin, 1)
@@ -273,7 +282,8 @@ class Distrust(HubTest):
     def test_refuses_redirects_to_other_protocols(self):
         for target in ['file:///etc/passwd', 'ftp://127.0.0.1/x', 'gopher://127.0.0.1/']:
             self.hub.faults = {'config.json': [('redirect', target)]}
-            self.pull_fails(3, 'org/tiny', says=['expected a redirect to an address as safe', target])
+            self.pull_fails(3, 'org/tiny',
+                            says=['expected a redirect to an address as safe', target])
 
     def test_refuses_paths_that_leave_the_snapshot(self):
         for path in ['../evil.json', '/etc/evil.json', 'a/../../evil', 'a//b', 'a\\b', 'a\nb', '']:
@@ -301,6 +311,38 @@ class Distrust(HubTest):
                         says='HF_HUB_DOWNLOAD_TIMEOUT: expected a whole number')
 
 
+@unittest.skipUnless(shutil.which('openssl'), 'needs openssl to make a certificate')
+class Encrypted(HubTest):
+    """The same over TLS, with a certificate that this machine does not know."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.certificate, key = cls.folder / 'certificate.pem', cls.folder / 'key.pem'
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2',
+                        '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1',
+                        '-keyout', key, '-out', cls.certificate], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cls.certificate, key)
+        for server in (cls.hub.api, cls.hub.cdn):
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.url = server.url.replace('http:', 'https:')
+
+    def test_refuses_a_certificate_that_nobody_vouches_for(self):
+        self.pull_fails(3, 'org/tiny', says=['certificate', 'SSL_CERT_FILE names further'],
+                        HF_TOKEN='hf_secret')
+        self.assertEqual([], self.hub.requests)
+
+    def test_takes_certificates_that_the_user_names(self):
+        self.pull('org/tiny', SSL_CERT_FILE=str(self.certificate))
+        self.assertEqual(WEIGHTS, (self.snapshot() / 'model.safetensors').read_bytes())
+
+    def test_does_not_leave_tls(self):
+        self.hub.faults = {'config.json': [('redirect', 'http://127.0.0.1:1/config.json')]}
+        self.pull_fails(3, 'org/tiny', SSL_CERT_FILE=str(self.certificate),
+                        says='expected a redirect to an address as safe as this one')
+
+
 class Names(HubTest):
     """Hub names where a MODEL is expected."""
 
@@ -319,6 +361,15 @@ class Names(HubTest):
         self.assertEqual(first, self.json_of('inspect', 'org/tiny', env=env))
         self.assertEqual(requests, len(self.hub.requests))  # what is there needs no network
 
+    def test_every_command_takes_names(self):
+        env = self.environment()
+        out = self.home / 'out'
+        self.succeed('quantize', 'org/tiny', '--recipe', 'rtn', '-o', out, env=env)
+        self.succeed('verify', out, '--base', 'org/tiny', env=env)
+        shutil.rmtree(self.cache)
+        ids = self.succeed('tokenize', 'org/tiny', stdin='a', env=env)
+        self.assertEqual(ids, self.succeed('tokenize', out, stdin='a', env=env))
+
     def test_completes_what_other_clients_left_in_part(self):
         self.pull('org/tiny', '--include', 'config.json')
         self.json_of('inspect', 'org/tiny', env=self.environment())
@@ -327,7 +378,8 @@ class Names(HubTest):
     def test_stays_offline_when_told_to(self):
         says = 'HF_HUB_OFFLINE says that nothing may be fetched'
         self.pull_fails(3, 'org/tiny', HF_HUB_OFFLINE='1', says=says)
-        self.fail_with(3, 'inspect', 'org/tiny', env=self.environment(HF_HUB_OFFLINE='1'), says=says)
+        offline = self.environment(HF_HUB_OFFLINE='1')
+        self.fail_with(3, 'inspect', 'org/tiny', env=offline, says=says)
         self.assertEqual([], self.hub.requests)
         self.pull('org/tiny')
         self.hub.requests.clear()
@@ -343,7 +395,8 @@ class Names(HubTest):
 class PullDataset(HubTest):
     def setUp(self):
         super().setUp()
-        data = {name: (PARQUET / f'{name}.parquet').read_bytes() for name in ['zstd', 'snappy', 'v2']}
+        data = {name: (PARQUET / f'{name}.parquet').read_bytes()
+                for name in ['zstd', 'snappy', 'v2']}
         self.data = {'ARC-Easy/test-00000-of-00002.parquet': data['zstd'],
                      'ARC-Easy/test-00001-of-00002.parquet': data['snappy'],
                      'ARC-Easy/train-00000-of-00001.parquet': data['v2'],
@@ -374,8 +427,8 @@ class PullDataset(HubTest):
         lines = out.read_text().splitlines()
         self.assertEqual(200, len(lines))
         self.assertEqual('How many are 3 and 3? \u00bd "a"', lines[3])
-        self.pull_fails(2, 'datasets/org/arc', '--config', 'ARC-Challenge', '-o', out, '--text', 'no',
-                        says='expected one of the columns id question choices answer')
+        self.pull_fails(2, 'datasets/org/arc', '--config', 'ARC-Challenge', '-o', out,
+                        '--text', 'no', says='expected one of the columns id question choices answer')
         self.assertEqual(lines, out.read_text().splitlines())  # still the old one
 
     def test_fills_the_cache_and_prints_paths(self):

@@ -3,6 +3,7 @@
 //! The crate `parquet` reads the footer and decodes pages. Its own reader of rows is not used: it
 //! unpacks whatever a page holds, and assembles a list of any length.
 
+mod codecs;
 mod columns;
 mod pages;
 mod schema;

@@ -1,7 +1,6 @@
 //! Cuts the pages out of a column chunk and unpacks them, never to more than a page says and may have.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::codecs::unpack;
 use super::thrift::{Numbers, Reader, Trouble, STRUCT};
 
 /// Writers cut pages at about 1 MiB.
@@ -134,47 +134,6 @@ fn parse_header(bytes: &[u8]) -> std::result::Result<Header, Trouble> {
         v2,
         header_bytes: reader.at() as u64,
     })
-}
-
-/// Unpacks to exactly `size` bytes.
-fn unpack(compression: Compression, packed: &[u8], size: usize) -> Result<Vec<u8>> {
-    let wrong = |e: String| error(format!("a compressed page is damaged: {e}"));
-    let mut out = Vec::with_capacity(size);
-    // A byte more than allowed tells a page that is too long from one that fits.
-    let limit = size as u64 + 1;
-    let read = match compression {
-        Compression::SNAPPY => {
-            if snap::raw::decompress_len(packed).map_err(|e| wrong(e.to_string()))? != size {
-                return Err(wrong(format!("expected {size} bytes, got another size")));
-            }
-            out.resize(size, 0);
-            snap::raw::Decoder::new()
-                .decompress(packed, &mut out)
-                .map_err(|e| wrong(e.to_string()))?;
-            Ok(size)
-        }
-        Compression::LZ4_RAW => {
-            out.resize(size, 0);
-            let written = lz4_flex::block::decompress_into(packed, &mut out)
-                .map_err(|e| wrong(e.to_string()))?;
-            out.truncate(written);
-            Ok(written)
-        }
-        Compression::GZIP(_) => flate2::read::MultiGzDecoder::new(packed)
-            .take(limit)
-            .read_to_end(&mut out),
-        Compression::BROTLI(_) => brotli_decompressor::Decompressor::new(packed, 1 << 16)
-            .take(limit)
-            .read_to_end(&mut out),
-        Compression::ZSTD(_) => zstd::stream::read::Decoder::new(packed)
-            .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
-        other => return Err(error(format!("compression {other} is not supported"))),
-    };
-    read.map_err(|e| wrong(e.to_string()))?;
-    if out.len() != size {
-        return Err(wrong(format!("expected {size} bytes, got another size")));
-    }
-    Ok(out)
 }
 
 /// The pages of one column in one row group.
