@@ -231,15 +231,30 @@ class Trouble(HubTest):
             self.pull_fails(3, 'org/tiny', says=['Failed to connect', '5 times'],
                             HF_ENDPOINT=endpoint)
 
+    def wait_for_part(self, size):
+        for _ in range(500):
+            if self.part().exists() and self.part().stat().st_size == size:
+                return
+            time.sleep(0.02)
+        self.fail(f'the part never had {size} bytes')
+
+    def test_two_commands_share_a_download(self):
+        self.hub.faults = {sha256(WEIGHTS): [('stall', 1000)]}
+        first = subprocess.Popen([harness.PROGRAM, 'pull', 'org/tiny'], stderr=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, env=self.environment())
+        self.wait_for_part(1000)
+        result = json.loads(self.pull('org/tiny', '--json', '-'))
+        _, stderr = first.communicate(timeout=20)
+        self.assertEqual(0, first.returncode, stderr)
+        self.assertEqual([False] * 3, [file['fetched'] for file in result['files']])
+        self.assertEqual(2, len(self.hub.seen('GET', sha256(WEIGHTS))))  # stalled, then resumed
+
     def test_goes_on_after_an_interrupt(self):
         self.hub.faults = {sha256(WEIGHTS): [('stall', 1000)]}
         process = subprocess.Popen([harness.PROGRAM, 'pull', 'org/tiny'], stderr=subprocess.PIPE,
                                    stdout=subprocess.PIPE,
                                    env=self.environment(HF_HUB_DOWNLOAD_TIMEOUT='60'))
-        for _ in range(500):
-            if self.part().exists() and self.part().stat().st_size == 1000:
-                break
-            time.sleep(0.02)
+        self.wait_for_part(1000)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=20)
         self.assertEqual(130, process.returncode, stderr)
