@@ -79,6 +79,9 @@ Status RepositoryCache::link(const std::string& commit, const std::string& path,
   if (fs::read_symlink(place, failure) == target && !failure) return {};
   fs::remove(place, failure);
   fs::create_symlink(target, place, failure);
+  // Another client may have been faster.
+  std::error_code ignored;
+  if (failure == std::errc::file_exists && fs::read_symlink(place, ignored) == target) return {};
   if (failure) return system_error(place, "create the link", failure.value());
   return {};
 }

@@ -39,8 +39,8 @@ class RepositoryCache {
   [[nodiscard]] std::filesystem::path part(const std::string& etag) const;
   [[nodiscard]] std::filesystem::path snapshot(const std::string& commit) const;
 
-  // Waits until nobody else fetches that content. `waiting` is called several times a second;
-  // false ends it. Errors: kIo; kInterrupted.
+  // Waits until nobody else fetches that content, or writes what `etag` names otherwise. `waiting`
+  // is called several times a second; false ends it. Errors: kIo; kInterrupted.
   [[nodiscard]] Result<CacheLock> lock(const std::string& etag,
                                        const std::function<bool()>& waiting) const;
 

@@ -92,6 +92,8 @@ Result<Fetched> fetch_files(const Connection& connection, io::HubName name,
     result.files.push_back(
         {file.path, result.snapshot / file.path, size_on_disk(cache.blob(file.etag)), fetched});
   }
+  // Two commands that fetch the same would write the same names.
+  FPTQ_TRY(const CacheLock lock, cache.lock("snapshots", [&] { return meter.report(); }));
   for (const RemoteFile& file : remote) {
     FPTQ_TRY_VOID(cache.link(listing.commit, file.path, file.etag));
   }
