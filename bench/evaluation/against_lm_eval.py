@@ -92,7 +92,8 @@ def harness_definition(task, data, folder):
     if split == "test":
         config.pop("validation_split", None)
     if not examples:
-        config.pop("fewshot_split", None)
+        # Only with this does the harness keep the document that is asked out of its own examples.
+        config["fewshot_split"] = config.get("test_split")
     config.update(task="local_" + task, dataset_path="json",
                   dataset_kwargs={"data_files": {name: str(path) for name, path in files.items()}})
     return config
