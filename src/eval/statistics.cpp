@@ -1,5 +1,6 @@
 #include "eval/statistics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -26,6 +27,9 @@ double student_within(double t, std::size_t degrees_of_freedom) {
   const double tail = std::sin(angle) * sum;
   return odd ? 2.0 / std::numbers::pi * (angle + tail) : tail;
 }
+
+// With more degrees of freedom Student's t is within 3e-4 of the normal limit.
+constexpr std::size_t kAsGoodAsNormal = 10000;
 
 }  // namespace
 
@@ -87,13 +91,34 @@ ClusterRatio cluster_ratio(std::span<const double> sums, std::span<const double>
 double student_t95(std::size_t degrees_of_freedom) {
   FPTQ_CHECK(degrees_of_freedom >= 1, "at least two clusters");
   constexpr double kNormal = 1.959963984540054;
-  constexpr std::size_t kAsGoodAsNormal = 10000;  // t is then within 3e-4 of the limit
   if (degrees_of_freedom > kAsGoodAsNormal) return kNormal;
   double low = kNormal;
   double high = 13.0;  // 12.71 with one degree of freedom
   while (high - low > 1e-12) {
     const double middle = (low + high) / 2.0;
     (student_within(middle, degrees_of_freedom) < 0.95 ? low : high) = middle;
+  }
+  return (low + high) / 2.0;
+}
+
+double student_outside(double t, std::size_t degrees_of_freedom) {
+  FPTQ_CHECK(degrees_of_freedom >= 1, "at least two clusters");
+  const double size = std::abs(t);
+  if (degrees_of_freedom > kAsGoodAsNormal) return 2.0 * normal_below(-size);
+  return std::max(0.0, 1.0 - student_within(size, degrees_of_freedom));
+}
+
+double normal_below(double z) {
+  return 0.5 * std::erfc(-z / std::numbers::sqrt2);
+}
+
+double normal_quantile(double probability) {
+  FPTQ_CHECK(probability > 0.0 && probability < 1.0, "a probability between 0 and 1");
+  double low = -40.0;  // Phi is 0 in double precision below -38.6
+  double high = 40.0;
+  while (high - low > 1e-13) {
+    const double middle = (low + high) / 2.0;
+    (normal_below(middle) < probability ? low : high) = middle;
   }
   return (low + high) / 2.0;
 }

@@ -52,6 +52,14 @@ struct ClusterRatio {
 // -t..t with a probability of 0.95: half the width of a confidence interval in standard errors.
 [[nodiscard]] double student_t95(std::size_t degrees_of_freedom);
 
+// The probability that such a variable lies outside -|t|..|t|: the two-sided p of a t test.
+[[nodiscard]] double student_outside(double t, std::size_t degrees_of_freedom);
+
+// Phi(z), the probability that a normal variable of mean 0 and variance 1 lies below z.
+[[nodiscard]] double normal_below(double z);
+// The z with normal_below(z) = probability, which lies in (0, 1).
+[[nodiscard]] double normal_quantile(double probability);
+
 struct Interval {
   double low;
   double high;

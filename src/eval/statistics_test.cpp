@@ -116,5 +116,24 @@ TEST(StudentT95, MatchesTheTables) {
   EXPECT_NEAR(student_t95(1000000), 1.9600, 5e-5);
 }
 
+TEST(StudentOutside, IsTheRestOfTheIntervalsProbability) {
+  for (const std::size_t degrees : {1u, 2u, 9u, 120u, 20000u}) {
+    EXPECT_NEAR(student_outside(student_t95(degrees), degrees), 0.05, 1e-9) << degrees;
+    EXPECT_EQ(student_outside(-1.5, degrees), student_outside(1.5, degrees)) << degrees;
+    EXPECT_EQ(student_outside(0.0, degrees), 1.0) << degrees;
+  }
+  // One degree of freedom is Cauchy's distribution: half of it lies within -1..1.
+  EXPECT_NEAR(student_outside(1.0, 1), 0.5, 1e-12);
+}
+
+// Tables of the normal distribution.
+TEST(Normal, MatchesTheTablesBothWays) {
+  EXPECT_DOUBLE_EQ(normal_below(0.0), 0.5);
+  EXPECT_NEAR(normal_below(-1.0), 0.1586552539, 1e-10);
+  EXPECT_NEAR(normal_quantile(0.975), 1.959963985, 1e-9);
+  EXPECT_NEAR(normal_quantile(0.8), 0.8416212336, 1e-9);
+  EXPECT_NEAR(normal_quantile(1e-6), -4.7534243088, 1e-9);
+}
+
 }  // namespace
 }  // namespace fptq::eval
