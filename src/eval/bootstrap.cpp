@@ -42,19 +42,20 @@ struct Cluster {
 };
 
 double resampled_ratio(std::span<const Cluster> clusters, IndexPairs& indices) {
-  double sum = 0.0;
-  double size = 0.0;
-  const auto add = [&](std::size_t i) {
-    sum += clusters[i].sum;
-    size += clusters[i].size;
+  // Two sums at a time, so that an addition does not wait for the one before.
+  Cluster odd{0.0, 0.0};
+  Cluster even{0.0, 0.0};
+  const auto add = [&](std::size_t i, Cluster& total) {
+    total.sum += clusters[i].sum;
+    total.size += clusters[i].size;
   };
   for (std::size_t i = 0; i + 1 < clusters.size(); i += 2) {
     const auto [first, second] = indices.draw();
-    add(first);
-    add(second);
+    add(first, even);
+    add(second, odd);
   }
-  if (clusters.size() % 2 == 1) add(indices.draw().first);
-  return sum / size;
+  if (clusters.size() % 2 == 1) add(indices.draw().first, even);
+  return (even.sum + odd.sum) / (even.size + odd.size);
 }
 
 // Ascending.
