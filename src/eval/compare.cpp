@@ -42,8 +42,13 @@ Change change_from(const EvalResult& baseline, const EvalResult& candidate,
 
 Json to_json(const Comparison& comparison) {
   Json candidates = Json::array();
-  for (const EvalResult& candidate : comparison.candidates) {
-    candidates.push_back(to_json(candidate));
+  for (std::size_t i = 0; i < comparison.candidates.size(); ++i) {
+    candidates.push_back(to_json(comparison.candidates[i]));
+    Json paired = Json::array();
+    if (i < comparison.verdicts.size()) {
+      for (const Verdict& verdict : comparison.verdicts[i]) paired.push_back(to_json(verdict));
+    }
+    candidates.back()["paired"] = std::move(paired);
   }
   return {{"baseline", to_json(comparison.baseline)}, {"candidates", std::move(candidates)}};
 }

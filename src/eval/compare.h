@@ -7,12 +7,14 @@
 
 #include "base/json.h"
 #include "eval/result.h"
+#include "eval/verdicts.h"
 
 namespace fptq::eval {
 
 struct Comparison {
   EvalResult baseline;
   std::vector<EvalResult> candidates;
+  std::vector<std::vector<Verdict>> verdicts = {};  // judge_differences() of them; or empty
 };
 
 // How a candidate stands to its baseline. Absent where either side was not measured.
@@ -29,7 +31,7 @@ struct Change {
 [[nodiscard]] Change change_from(const EvalResult& baseline, const EvalResult& candidate,
                                  std::size_t perplexity_index = 0);
 
-// The object that `fptq compare --json` writes.
+// The object that `fptq compare --json` writes: each candidate with its verdicts as "paired".
 [[nodiscard]] Json to_json(const Comparison& comparison);
 
 }  // namespace fptq::eval
