@@ -1,5 +1,7 @@
 // fptq compare: measures a baseline and the models made from it.
 
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -79,6 +81,20 @@ Status write_samples(const eval::Comparison& comparison, TaskSession& tasks) {
   return tasks.finish(samples);
 }
 
+// Which differences from the baseline are more than chance.
+void print_verdicts(const eval::Comparison& comparison, Console& console) {
+  for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {
+    for (const eval::Verdict& verdict : comparison.verdicts[i]) {
+      std::string line = fmt::format("{}: {} {}", comparison.candidates[i].model, verdict.measure,
+                                     verdict.sentence);
+      if (!verdict.won.empty() || !verdict.lost.empty()) {
+        line += fmt::format("; {} lost, {} won", verdict.lost.size(), verdict.won.size());
+      }
+      console.print(line + "\n");
+    }
+  }
+}
+
 Status run_compare(const CompareOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
   EvaluationOptions baseline_evaluation = options.evaluation;
@@ -123,6 +139,8 @@ Status run_compare(const CompareOptions& options) {
   }
   // What was measured took long: it is shown whatever came after it.
   console.print(report::terminal_text(report::comparison_table(page)));
+  comparison.verdicts = eval::judge_differences(comparison.baseline, comparison.candidates);
+  print_verdicts(comparison, console);
   print_published(comparison.baseline, console);
   if (!outcome && !is_failed_check(outcome)) return outcome;
   FPTQ_TRY_VOID(write_samples(comparison, tasks));
