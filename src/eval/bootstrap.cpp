@@ -135,10 +135,15 @@ BootstrapRatio bootstrap_ratio(std::span<const double> sums, std::span<const dou
       std::sqrt(static_cast<double>(clusters.size()) / static_cast<double>(degrees));
   const double z = widening * student_t95(degrees);
   const double reached = correction.from_resamples(normal_position(ratios, 0.0));
+  double p = student_outside(reached / widening, degrees);
+  if (ratios.front() > 0.0 || ratios.back() < 0.0) {
+    const double error = *cluster_ratio(sums, sizes).standard_error;
+    p = std::min(p, error > 0.0 ? student_outside(value / error, degrees) : 0.0);
+  }
   return {value,
           {quantile(ratios, normal_below(correction.to_resamples(-z))),
            quantile(ratios, normal_below(correction.to_resamples(z)))},
-          student_outside(reached / widening, degrees)};
+          p};
 }
 
 }  // namespace fptq::eval

@@ -137,14 +137,21 @@ TEST(BootstrapRatio, OfNoDifferenceAnywhereIsSureOfNothing) {
   EXPECT_NEAR(found.p, 1.0, 1e-12);
 }
 
-TEST(BootstrapRatio, ClaimsNoMoreThanItsResamplesTell) {
+TEST(BootstrapRatio, TakesStudentsPWhereNoResampleReachesZero) {
+  Rng rng(27);
+  const Clusters clusters = normal_clusters(20, 1.0, 0.1, rng);
+  const BootstrapRatio found = bootstrap_ratio(clusters.sums, clusters.sizes);
+  const ClusterRatio analytic = cluster_ratio(clusters.sums, clusters.sizes);
+  EXPECT_DOUBLE_EQ(found.p, student_outside(analytic.value / *analytic.standard_error, 19));
+  EXPECT_LT(found.p, 1e-9);
+}
+
+TEST(BootstrapRatio, OfTheSameDifferenceEverywhereHasNoWidth) {
   const std::vector<double> same(200, 1.0);
   const BootstrapRatio found = bootstrap_ratio(same, same);
   EXPECT_EQ(found.interval.low, 1.0);
   EXPECT_EQ(found.interval.high, 1.0);
-  // Half of one in 10000 in a tail of the normal distribution, widened a little.
-  EXPECT_GT(found.p, 1e-4);
-  EXPECT_LT(found.p, 2e-4);
+  EXPECT_EQ(found.p, 0.0);
 }
 
 }  // namespace

@@ -82,7 +82,8 @@ std::string p_text(const Verdict& verdict) {
   } else {
     text = fmt::format("p = {:.2g}", p);
   }
-  if (verdict.comparisons > 1) text += fmt::format(" (Holm, {} comparisons)", verdict.comparisons);
+  if (verdict.comparisons > 1)
+    text += fmt::format(" by Holm for {} comparisons", verdict.comparisons);
   return text;
 }
 

@@ -11,7 +11,7 @@ namespace fptq::eval {
 // One of, everything but the sentence being filled in:
 //
 //   lower by 1.8 points (95 %: 0.4 to 3.2), p = 0.01, 500 documents
-//   higher by 2.31 % (95 %: 1.95 to 2.67), p = 0.0008 (Holm, 4 comparisons), 141 windows
+//   higher by 2.31 % (95 %: 1.95 to 2.67), p = 0.0008 by Holm for 4 comparisons, 141 windows
 //   not distinguishable at this sample size (500 documents, p = 0.42); about 6 200 would settle a
 //     difference of 0.4 points
 //   the same answer to every document (500 documents)

@@ -68,7 +68,7 @@ TEST(VerdictSentence, SaysHowManyComparisonsWereMade) {
   verdict.p_holm = 0.04;
   EXPECT_EQ(
       verdict_sentence(verdict),
-      "lower by 1.8 points (95 %: 0.4 to 3.2), p = 0.04 (Holm, 4 comparisons), 500 documents");
+      "lower by 1.8 points (95 %: 0.4 to 3.2), p = 0.04 by Holm for 4 comparisons, 500 documents");
 }
 
 TEST(VerdictSentence, TellsPerplexitiesInPercentAndLargeOnesAsAFactor) {

@@ -283,7 +283,7 @@ TEST(Verdicts, AreAdjustedForAllCandidatesTogether) {
   EXPECT_NEAR(*verdict.p_holm, 8.0 / 128.0, 1e-12);
   EXPECT_FALSE(*verdict.distinguishable);
   EXPECT_NEAR(*verdict.needed, *documents_to_settle({200, 0, 7}, 0.0125), 1e-9);
-  EXPECT_NE(verdict.sentence.find("p = 0.063 (Holm, 4 comparisons)"), std::string::npos)
+  EXPECT_NE(verdict.sentence.find("p = 0.063 by Holm for 4 comparisons"), std::string::npos)
       << verdict.sentence;
 }
 
