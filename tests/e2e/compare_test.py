@@ -1,10 +1,39 @@
 """fptq compare: one table, the same as JSON, and as a page."""
 import json
+import math
+import random
 import unittest
 
 import harness
 import tiny
 from eval_test import KL_KEYS, RESOURCE_KEYS, TEXT
+
+WORDS = ('red', 'green', 'blue', 'dog', 'cat', 'sun', 'moon', 'tree')
+
+
+def write_questions(path, count):
+    """Documents of arc_easy that no model can know the answers to."""
+    draw = random.Random(5)
+    with open(path, 'w') as file:
+        for _ in range(count):
+            choices = {'text': draw.sample(WORDS, 4), 'label': list('ABCD')}
+            file.write(json.dumps({'question': f'What is {draw.choice(WORDS)}?',
+                                   'choices': choices, 'answerKey': draw.choice('ABCD')}) + '\n')
+    return path
+
+
+def mcnemar_p(won, lost):
+    """By whole numbers."""
+    tail = sum(math.comb(won + lost, k) for k in range(min(won, lost) + 1))
+    return min(1.0, 2 * tail / 2 ** (won + lost))
+
+
+def holm(values):
+    adjusted, largest = [0.0] * len(values), 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
+        adjusted[i] = largest
+    return adjusted
 
 
 class Compare(harness.ProgramTest):
@@ -50,6 +79,63 @@ class Compare(harness.ProgramTest):
         found = self.json_of('compare', self.model, self.candidates[0], '--ppl', self.text)
         alone = self.json_of('eval', self.candidates[0], '--ppl', self.text)
         self.assertEqual(alone['ppl'], found['candidates'][0]['ppl'])
+
+    def test_differences_are_tested_on_the_same_documents(self):
+        # Another model altogether, a quantized one, and the baseline itself.
+        cfg = tiny.config()
+        other = tiny.write_checkpoint(self.folder / 'other', cfg, tiny.random_tensors(cfg, seed=7))
+        models = [other, self.candidates[0], self.model]
+        samples = self.folder / 'samples.jsonl'
+        task = write_questions(self.folder / 'questions.jsonl', 120)
+        found = self.json_of('compare', self.model, *models, '--ppl', self.text, '--ctx', 64,
+                             '--task', f'arc_easy={task}', '--samples-out', samples)
+        paired = [{entry['measure']: entry for entry in candidate['paired']}
+                  for candidate in found['candidates']]
+        for entries in paired:
+            self.assertEqual(['arc_easy acc', 'arc_easy acc_norm', 'gptq perplexity'],
+                             list(entries))
+        lines = [json.loads(line) for line in samples.read_text().splitlines()]
+        self.assertEqual(4 * 120, len(lines))
+        groups = [lines[120 * i:120 * (i + 1)] for i in range(4)]  # the baseline's first
+        for entries, group in zip(paired, groups[1:]):
+            for metric in ('acc', 'acc_norm'):
+                pairs = [(line['doc'], before[metric], line[metric])
+                         for before, line in zip(groups[0], group)]
+                won = [doc for doc, before, after in pairs if before < after]
+                lost = [doc for doc, before, after in pairs if before > after]
+                entry = entries['arc_easy ' + metric]
+                self.assertEqual((won, lost), (entry['won_documents'], entry['lost_documents']))
+                self.assertEqual((len(won), len(lost), 120),
+                                 (entry['won'], entry['lost'], entry['n']))
+                self.assertAlmostEqual((len(won) - len(lost)) / 120, entry['difference'])
+                self.assertAlmostEqual(mcnemar_p(len(won), len(lost)), entry['p'])
+                low, high = entry['ci95']
+                self.assertTrue(low < entry['difference'] < high)
+        self.assertGreater(paired[0]['arc_easy acc']['won'] + paired[0]['arc_easy acc']['lost'], 10)
+
+        entries = [entry for candidate in found['candidates'] for entry in candidate['paired']]
+        self.assertEqual({9}, {entry['comparisons'] for entry in entries})
+        for expected, entry in zip(holm([entry['p'] for entry in entries]), entries):
+            self.assertAlmostEqual(expected, entry['p_holm'])
+            self.assertEqual(entry['p_holm'] <= 0.05, entry['distinguishable'])
+
+        # The ratio of perplexities, over as many windows as both have.
+        before, after = (model['ppl'][0] for model in (found['baseline'], found['candidates'][0]))
+        entry = paired[0]['gptq perplexity']
+        self.assertEqual(before['windows'], entry['n'])
+        self.assertAlmostEqual(math.log(after['value'] / before['value']), entry['difference'])
+        self.assertEqual({'the same answer to every document (120 documents)',
+                          f'the same in every window ({before["windows"]} windows)'},
+                         {entry['sentence'] for entry in paired[2].values()})
+
+    def test_sentences_stand_below_the_table(self):
+        result = self.compare()
+        self.assertEqual(0, result.returncode, result.stderr)
+        for candidate in self.candidates:
+            self.assertIn(f'{candidate}: gptq perplexity ', result.stdout.decode())
+        # 4 windows of 256 tokens.
+        self.assertIn('4 windows are too few to tell it from chance (at least 10)',
+                      result.stdout.decode())
 
     def test_costs_of_all_models(self):
         found = self.json_of('compare', self.model, *self.candidates, '--bench', '--bench-rounds', 2,
