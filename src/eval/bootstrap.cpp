@@ -82,6 +82,7 @@ double normal_position(std::span<const double> sorted, double value) {
 double acceleration(std::span<const Cluster> clusters, const Cluster& total) {
   RunningMoments moments;
   std::vector<double> without;
+  without.reserve(clusters.size());
   for (const Cluster& cluster : clusters) {
     without.push_back((total.sum - cluster.sum) / (total.size - cluster.size));
     moments.add(without.back());
@@ -120,6 +121,7 @@ BootstrapRatio bootstrap_ratio(std::span<const double> sums, std::span<const dou
   FPTQ_CHECK(sums.size() < (std::uint64_t{1} << 32), "indices of 32 bits");
   FPTQ_CHECK(options.resamples >= 100, "resamples enough for quantiles");
   std::vector<Cluster> clusters;
+  clusters.reserve(sums.size());
   Cluster total{0.0, 0.0};
   for (std::size_t i = 0; i < sums.size(); ++i) {
     FPTQ_CHECK(std::isfinite(sums[i]) && sizes[i] > 0.0, "clusters with something in them");

@@ -57,8 +57,8 @@ TEST(BootstrapRatio, IsWidenedForFewClusters) {
 
 TEST(BootstrapRatio, ReachesFurtherTowardsALongTail) {
   Rng rng(22);
-  std::vector<double> sums;
-  for (int i = 0; i < 40; ++i) sums.push_back(std::exp(rng.normal()));
+  std::vector<double> sums(40);
+  for (double& sum : sums) sum = std::exp(rng.normal());
   const BootstrapRatio found = bootstrap_ratio(sums, std::vector<double>(40, 1.0));
   EXPECT_GT(found.interval.high - found.value, 1.15 * (found.value - found.interval.low));
 }
@@ -68,8 +68,8 @@ int covered_runs(std::size_t clusters, int runs, double (*draw)(Rng&), double tr
   Rng rng(23);
   int covered = 0;
   for (int run = 0; run < runs; ++run) {
-    std::vector<double> sums;
-    for (std::size_t i = 0; i < clusters; ++i) sums.push_back(draw(rng));
+    std::vector<double> sums(clusters);
+    for (double& sum : sums) sum = draw(rng);
     const Interval interval =
         bootstrap_ratio(sums, std::vector<double>(clusters, 1.0), {2000, 1}).interval;
     covered += interval.low <= truth && truth <= interval.high ? 1 : 0;

@@ -73,14 +73,14 @@ double tango_score_by_search(double won, double lost, double n, double d) {
 TEST(TangoInterval, EndsWhereTheScoreTestBeginsToReject) {
   const std::vector<PairedAnswers> cases = {{100, 3, 10}, {500, 40, 49}, {60, 1, 6}, {30, 9, 5}};
   for (const PairedAnswers& answers : cases) {
-    const auto [n, won, lost] = answers;
     const Interval interval = tango_interval(answers);
     const auto score = [&](double d) {
-      return tango_score_by_search(static_cast<double>(won), static_cast<double>(lost),
-                                   static_cast<double>(n), d);
+      return tango_score_by_search(static_cast<double>(answers.won),
+                                   static_cast<double>(answers.lost),
+                                   static_cast<double>(answers.documents), d);
     };
-    EXPECT_NEAR(score(interval.low), 1.959964, 2e-4) << n;
-    EXPECT_NEAR(score(interval.high), -1.959964, 2e-4) << n;
+    EXPECT_NEAR(score(interval.low), 1.959964, 2e-4) << answers.documents;
+    EXPECT_NEAR(score(interval.high), -1.959964, 2e-4) << answers.documents;
     EXPECT_LT(interval.low, answers.difference());
     EXPECT_GT(interval.high, answers.difference());
   }

@@ -140,6 +140,7 @@ void compare_means(const std::vector<double>& sums, const std::vector<double>& s
 void compare_task_perplexities(const TaskResult& baseline, const TaskResult& candidate,
                                Verdict& verdict) {
   std::vector<double> sums;
+  sums.reserve(baseline.documents.size());
   for (std::size_t i = 0; i < baseline.documents.size(); ++i) {
     const std::vector<double>& before = baseline.documents[i].log_likelihoods;
     const std::vector<double>& after = candidate.documents[i].log_likelihoods;
@@ -244,6 +245,7 @@ std::optional<double> units_to_settle(const Verdict& verdict, double level) {
 // What depends on how many comparisons there are.
 void adjust(const std::vector<Verdict*>& tested) {
   std::vector<double> p;
+  p.reserve(tested.size());
   for (const Verdict* verdict : tested) p.push_back(*verdict->p);
   const std::vector<double> adjusted = holm_adjusted(p);
   for (std::size_t i = 0; i < tested.size(); ++i) {
@@ -265,6 +267,7 @@ Json needed_json(std::optional<double> needed) {
 std::vector<std::vector<Verdict>> judge_differences(const EvalResult& baseline,
                                                     std::span<const EvalResult> candidates) {
   std::vector<std::vector<Verdict>> verdicts;
+  verdicts.reserve(candidates.size());
   for (const EvalResult& candidate : candidates) {
     verdicts.push_back(compare_results(baseline, candidate));
   }

@@ -48,9 +48,9 @@ struct Verdict {
   std::string sentence;                 // all of this for people
 };
 
-// The verdicts on each candidate: every task's acc, acc_norm and perplexity, then every protocol's
-// perplexity of the text. One without a counterpart on the same documents or windows gets a reason
-// instead of numbers.
+// The verdicts on each candidate: acc, acc_norm and perplexity of every task of the baseline, then
+// its perplexity of the text under every protocol. One without a counterpart on the same documents
+// or windows gets a reason instead of numbers.
 //
 // Accuracies: mcnemar_p(), tango_interval(). Perplexities: bootstrap_ratio() over documents of a
 // task or windows of a text (kLmEval with several documents: over documents, as far as window
