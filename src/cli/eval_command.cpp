@@ -20,10 +20,19 @@ struct EvalOptions {
   RunOptions run;
   EvaluationOptions evaluation;
   std::filesystem::path model;
+  std::string print_task;
 };
 
 Status run_eval(const EvalOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
+  if (!options.print_task.empty()) {
+    FPTQ_TRY(const std::string_view yaml, eval::builtin_task_yaml(options.print_task));
+    console.print(yaml);
+    return {};
+  }
+  if (options.model.empty()) {
+    return Error{Error::Kind::kInvalidArgument, "eval: expected MODEL (or --print-task NAME)"};
+  }
   FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks, console));
   std::vector<Result<std::vector<eval::ModelCost>>> costs;
   if (options.evaluation.bench) {
@@ -53,7 +62,12 @@ void add_eval_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* command =
       app.add_subcommand("eval", "Measure perplexity, KL divergence and what a model costs");
-  add_model_argument(*command, options->model);
+  add_model_argument(*command, options->model)->required(false);
+  command
+      ->add_option(
+          "--print-task", options->print_task,
+          "Print a built-in task as YAML, to start one of your own from, and do nothing else")
+      ->type_name("NAME");
   add_evaluation_flags(*command, options->evaluation);
   add_common_flags(*command, options->common);
   add_run_flags(*command, options->run);

@@ -90,6 +90,14 @@ class Task(harness.ProgramTest):
             self.assertRegex(shot, ' is (red|green|blue)$')
             self.assertNotEqual(shot.split(' is')[0], question.split(' is')[0])
 
+    def test_a_printed_task_is_the_built_in_one(self):
+        printed = self.folder / 'printed.yaml'
+        printed.write_text(self.succeed('eval', '--print-task', 'arc_easy'))
+        built_in = self.samples('--task', f'arc_easy={self.arc}', name='built_in.jsonl')
+        self.assertEqual(built_in, self.samples('--task', f'{printed}={self.arc}', name='printed.jsonl'))
+        self.fail_with(3, 'eval', '--print-task', 'arc_eazy', says='expected a .yaml file or one of')
+        self.fail_with(2, 'eval', says='expected MODEL (or --print-task NAME)')
+
     def test_subjects_of_mmlu(self):
         root = self.folder / 'mmlu'
         for subject in ('high_school_physics', 'anatomy'):
