@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/evaluation.h"
+#include "cli/figures.h"
 #include "cli/options.h"
 #include "eval/compare.h"
 #include "report/comparison.h"

@@ -10,7 +10,9 @@
 
 #include "cli/commands.h"
 #include "cli/evaluation.h"
+#include "cli/figures.h"
 #include "cli/options.h"
+#include "report/comparison.h"
 
 namespace fptq::cli {
 namespace {

@@ -15,7 +15,6 @@
 #include "cli/tasks.h"
 #include "eval/result.h"
 #include "model/llama_model.h"
-#include "report/comparison.h"
 
 namespace fptq::cli {
 
@@ -58,8 +57,5 @@ void print_published(const eval::EvalResult& result, Console& console);
 
 // The divergence in full: quantiles with their errors, and agreement by how sure the base was.
 void print_divergence(const eval::KlDivergence& kl, Console& console);
-
-// The same numbers, as reports take them.
-[[nodiscard]] report::ModelFigures figures(const Evaluation& evaluation);
 
 }  // namespace fptq::cli
