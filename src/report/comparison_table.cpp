@@ -10,24 +10,23 @@ namespace {
 // A cell of a model beside its baseline; empty where it was not measured.
 using Cell = std::function<std::string(const ModelFigures& model, const ModelFigures& baseline)>;
 
-std::string perplexity_name(const PerplexityFigure& figure) {
-  return "ppl " + figure.protocol + (figure.unit == "word" ? " (word)" : "") +
-         (figure.interval ? " [95 %]" : "");
+// The model's perplexity that stands beside the baseline's entry `index`.
+const PerplexityFigure* beside(const ModelFigures& model, const ModelFigures& baseline,
+                               std::size_t index) {
+  return matching(model, baseline.perplexities[index]);
 }
 
-// The model's perplexity that stands beside the baseline's entry `index`.
-const PerplexityFigure* matching(const ModelFigures& model, const ModelFigures& baseline,
-                                 std::size_t index) {
-  const PerplexityFigure& wanted = baseline.perplexities[index];
-  for (const PerplexityFigure& figure : model.perplexities) {
-    if (figure.protocol == wanted.protocol && figure.context == wanted.context) return &figure;
-  }
-  return nullptr;
+// " \u2260" where a test tells the candidate from the baseline, " \u2248" where it does not,
+// nothing where there was none.
+std::string mark(const ModelFigures& model, const std::string& measure) {
+  const VerdictFigure* verdict = verdict_of(model, measure);
+  if (verdict == nullptr) return "";
+  return verdict->distinguishable ? " \u2260" : " \u2248";
 }
 
 Cell perplexity_cell(std::size_t index) {
   return [index](const ModelFigures& model, const ModelFigures& baseline) -> std::string {
-    const PerplexityFigure* figure = matching(model, baseline, index);
+    const PerplexityFigure* figure = beside(model, baseline, index);
     if (figure == nullptr) return "";
     std::string text = fixed(figure->value, 4);
     if (figure->interval) {
@@ -41,9 +40,56 @@ Cell perplexity_cell(std::size_t index) {
 
 Cell change_cell(std::size_t index) {
   return [index](const ModelFigures& model, const ModelFigures& baseline) -> std::string {
-    const PerplexityFigure* figure = matching(model, baseline, index);
+    const PerplexityFigure* figure = beside(model, baseline, index);
     if (figure == nullptr || &model == &baseline) return "";
-    return signed_percent(100.0 * (figure->value / baseline.perplexities[index].value - 1.0));
+    const double change = 100.0 * (figure->value / baseline.perplexities[index].value - 1.0);
+    return signed_percent(change) + mark(model, measure_name(*figure));
+  };
+}
+
+// One of the two accuracies of a task, in percent.
+struct Accuracy {
+  std::optional<double> value;
+  std::optional<double> error;
+};
+
+Accuracy accuracy(const TaskFigure& task, bool normalized) {
+  if (normalized) return {task.acc_norm, task.acc_norm_error};
+  return {task.acc, task.acc_error};
+}
+
+Cell accuracy_cell(std::size_t index, bool normalized) {
+  return [=](const ModelFigures& model, const ModelFigures& baseline) -> std::string {
+    const TaskFigure* task = matching(model, baseline.tasks[index]);
+    if (task == nullptr) return "";
+    const auto [value, error] = accuracy(*task, normalized);
+    if (!value) return "";
+    std::string text = fixed(100.0 * *value, 2);
+    if (error) text += " \u00B1 " + fixed(100.0 * *error, 2);
+    return text + " %";
+  };
+}
+
+Cell accuracy_change_cell(std::size_t index, bool normalized) {
+  return [=](const ModelFigures& model, const ModelFigures& baseline) -> std::string {
+    const TaskFigure* task = matching(model, baseline.tasks[index]);
+    if (task == nullptr || &model == &baseline) return "";
+    const auto before = accuracy(baseline.tasks[index], normalized).value;
+    const auto after = accuracy(*task, normalized).value;
+    if (!before || !after) return "";
+    const double points = 100.0 * (*after - *before);
+    return (points < 0.0 ? "" : "+") + fixed(points, 2) +
+           mark(model, measure_name(*task, normalized));
+  };
+}
+
+Cell task_perplexity_cell(std::size_t index) {
+  return [=](const ModelFigures& model, const ModelFigures& baseline) -> std::string {
+    const TaskFigure* task = matching(model, baseline.tasks[index]);
+    if (task == nullptr || !task->perplexity) return "";
+    std::string text = significant(*task->perplexity, 5);
+    if (task->perplexity_error) text += " \u00B1 " + significant(*task->perplexity_error, 2);
+    return text;
   };
 }
 
@@ -80,7 +126,7 @@ std::string token_cell(const ModelFigures& model, const ModelFigures& /*baseline
 
 std::string divergence_cell(const ModelFigures& model, const ModelFigures& /*baseline*/) {
   if (!model.divergence) return "";
-  return with_error(*model.divergence);
+  return with_error(*model.divergence) + mark(model, "KL");
 }
 
 std::string agreement_cell(const ModelFigures& model, const ModelFigures& /*baseline*/) {
@@ -131,8 +177,16 @@ Table comparison_table(const Comparison& comparison) {
       "model", [](const auto& model, const auto&) { return model.name; }, Align::kLeft);
   add(
       "scheme", [](const auto& model, const auto&) { return model.scheme; }, Align::kLeft);
+  for (std::size_t i = 0; i < baseline.tasks.size(); ++i) {
+    for (const bool normalized : {false, true}) {
+      add(measure_name(baseline.tasks[i], normalized), accuracy_cell(i, normalized));
+      add("points", accuracy_change_cell(i, normalized));
+    }
+    add(baseline.tasks[i].name + " ppl", task_perplexity_cell(i));
+  }
   for (std::size_t i = 0; i < baseline.perplexities.size(); ++i) {
-    add(perplexity_name(baseline.perplexities[i]), perplexity_cell(i));
+    const PerplexityFigure& figure = baseline.perplexities[i];
+    add(measure_name(figure) + (figure.interval ? " [95 %]" : ""), perplexity_cell(i));
     add("change", change_cell(i));
   }
   add("KL (nats)", divergence_cell);
@@ -147,6 +201,43 @@ Table comparison_table(const Comparison& comparison) {
   add("other work %", number_cell(&ModelFigures::other_work, 100.0));
   add("peak memory", bytes_cell(&ModelFigures::peak_rss_bytes));
   return table;
+}
+
+std::vector<std::string> comparison_legend(const Comparison& comparison) {
+  const ModelFigures& baseline = comparison.models.front();
+  std::vector<std::string> lines = {
+      "The first row is the baseline; an empty cell was not measured."};
+  bool tested = false;
+  bool errors = false;
+  for (const ModelFigures& model : comparison.models) {
+    tested = tested || !model.verdicts.empty();
+    errors = errors || model.divergence.has_value();
+  }
+  if (!baseline.tasks.empty()) {
+    lines.push_back(
+        "acc, acc_norm: share of right answers; points: difference from the baseline in "
+        "percentage points.");
+    errors = true;
+  }
+  if (!baseline.perplexities.empty()) {
+    lines.push_back("ppl: perplexity, smaller is better; change: beside the baseline's.");
+    bool interval = false;
+    for (const PerplexityFigure& figure : baseline.perplexities) {
+      (figure.interval ? interval : errors) = true;
+    }
+    if (interval) lines.push_back("[95 %]: confidence interval of each value by itself.");
+  }
+  if (errors) lines.push_back("\u00B1: standard error.");
+  if (tested) {
+    lines.push_back(
+        "\u2260: a paired test tells it from the baseline; \u2248: no difference is "
+        "distinguishable from chance; neither mark: not tested.");
+  } else if (comparison.models.size() > 1 &&
+             !(baseline.tasks.empty() && baseline.perplexities.empty())) {
+    lines.push_back(
+        "No paired test was made: a difference alone does not say that it is not chance.");
+  }
+  return lines;
 }
 
 }  // namespace fptq::report

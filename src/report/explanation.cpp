@@ -122,15 +122,17 @@ std::string explanation_html(const ExplanationFigures& figures) {
   for (const std::string& note : figures.notes) {
     body += "<p class=\"warning\">" + escape_html(note) + "</p>\n";
   }
-  body += charts(figures) + "<h2>Groups</h2>\n<div class=\"scroll\">" +
-          html_text(budget_table(figures)) + "</div>\n" +
+  Table groups = budget_table(figures);
+  groups.caption = "Shares of the groups";
+  body += charts(figures) + "<h2>Groups</h2>\n" + table_region(groups) +
           paragraph(
               "What each group adds when the groups are switched on one after the other, in this "
               "order and in the reverse one, in which activations still come behind the weights. "
               "The means add up to the total.");
   if (!figures.parts.empty()) {
-    body += "<h2>Parts alone</h2>\n<div class=\"scroll\">" + html_text(parts_table(figures)) +
-            "</div>\n" +
+    Table parts = parts_table(figures);
+    parts.caption = "Each part alone";
+    body += "<h2>Parts alone</h2>\n" + table_region(parts) +
             paragraph(
                 "The divergence with one part of the candidate, all else the base's; the standard "
                 "error is over windows. Parts do not add up by themselves: the interaction is what "

@@ -6,8 +6,41 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
+
+#include "base/utf8.h"
 
 namespace fptq::report {
+namespace {
+
+// Of a UTF-8 sequence that begins with `first`; 0 where none does.
+std::size_t sequence_bytes(unsigned char first) {
+  if (first < 0x80) return 1;
+  if (first < 0xC2) return 0;
+  if (first < 0xE0) return 2;
+  if (first < 0xF0) return 3;
+  return first < 0xF5 ? 4 : 0;
+}
+
+// sequence: one well-formed UTF-8 sequence.
+char32_t code_point(std::string_view sequence) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(sequence[i]); };
+  if (sequence.size() == 1) return byte(0);
+  // The first byte of n has its low 7 - n bits for the value.
+  char32_t value = byte(0) & (0x7FU >> sequence.size());
+  for (std::size_t i = 1; i < sequence.size(); ++i) value = (value << 6U) | (byte(i) & 0x3FU);
+  return value;
+}
+
+// Whether a character does something instead of being seen: controls and marks of direction.
+bool is_acting(char32_t c) {
+  if (c < 0x20) return c != '\t' && c != '\n';
+  if (c >= 0x7F && c < 0xA0) return true;
+  return c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x2069);
+}
+
+}  // namespace
 
 std::string fixed(double value, int decimals) {
   if (std::isnan(value)) return "nan";
@@ -43,11 +76,27 @@ std::string bytes_text(std::uint64_t bytes) {
   return (unit == 0 ? fixed(value, 0) : significant(value, 3)) + " " + kUnits[unit];
 }
 
+std::string printable(const std::string& text) {
+  std::string kept;
+  kept.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t bytes = sequence_bytes(static_cast<unsigned char>(text[at]));
+    const std::string_view sequence = std::string_view(text).substr(at, bytes);
+    const bool is_valid = bytes > 0 && !invalid_utf8_at(sequence);
+    if (is_valid && !is_acting(code_point(sequence))) {
+      kept += sequence;
+    } else {
+      kept += "\uFFFD";
+    }
+    at += is_valid ? bytes : 1;
+  }
+  return kept;
+}
+
 std::string escape_html(const std::string& text) {
   std::string escaped;
   escaped.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
+  for (const char c : printable(text)) {
     if (c == '&') {
       escaped += "&amp;";
     } else if (c == '<') {
@@ -58,9 +107,26 @@ std::string escape_html(const std::string& text) {
       escaped += "&quot;";
     } else if (c == '\'') {
       escaped += "&#39;";
-    } else if ((byte < 0x20 && c != '\t' && c != '\n') || byte == 0x7F) {
-      escaped += "\uFFFD";
     } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string escape_markdown(const std::string& text) {
+  std::string escaped;
+  for (const char c : printable(text)) {
+    if (c == '\n' || c == '\t') {
+      escaped += ' ';
+    } else if (c == '&') {
+      escaped += "&amp;";
+    } else if (c == '<') {
+      escaped += "&lt;";
+    } else if (c == '>') {
+      escaped += "&gt;";
+    } else {
+      if (std::strchr("\\`*_[]|#~", c) != nullptr) escaped += '\\';
       escaped += c;
     }
   }

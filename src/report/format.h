@@ -19,8 +19,17 @@ namespace fptq::report {
 // Powers of 1024 with three significant digits: "512 B", "58.0 MiB", "1.07 GiB".
 [[nodiscard]] std::string bytes_text(std::uint64_t bytes);
 
-// `text` for use in the text and in quoted attributes of HTML and SVG: & < > " ' become entities,
-// control characters other than tab and line feed, which XML does not allow, become U+FFFD.
+// `text` without what would act on a terminal or reorder the text around it: bytes that are no
+// UTF-8, control characters other than tab and line feed, and the characters that set a writing
+// direction (U+061C, U+200E, U+200F, U+202A..U+202E, U+2066..U+2069) become U+FFFD.
+[[nodiscard]] std::string printable(const std::string& text);
+
+// The printable `text` for use in the text and in quoted attributes of HTML and SVG: & < > " '
+// become entities.
 [[nodiscard]] std::string escape_html(const std::string& text);
+
+// The printable `text` on one line of Markdown, without markup: \ ` * _ [ ] | < > & # ~ are
+// escaped, tabs and line feeds become spaces.
+[[nodiscard]] std::string escape_markdown(const std::string& text);
 
 }  // namespace fptq::report

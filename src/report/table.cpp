@@ -26,13 +26,12 @@ void check_shape(const Table& table) {
   }
 }
 
-std::string markdown_cell(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (c == '|' || c == '\\') escaped += '\\';
-    escaped += c == '\n' ? ' ' : c;
-  }
-  return escaped;
+// A cell of a terminal's table.
+std::string one_line(const std::string& text) {
+  std::string line = printable(text);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\t'; }, ' ');
+  return line;
 }
 
 const char* html_class(const Column& column) {
@@ -46,7 +45,7 @@ std::string terminal_text(const Table& table) {
   std::vector<std::size_t> widths;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     std::size_t width = width_of(table.columns[i].header);
-    for (const auto& row : table.rows) width = std::max(width, width_of(row[i]));
+    for (const auto& row : table.rows) width = std::max(width, width_of(one_line(row[i])));
     widths.push_back(width);
   }
   std::string text;
@@ -61,28 +60,30 @@ std::string terminal_text(const Table& table) {
   };
   add_line([&](std::size_t i) { return table.columns[i].header; });
   add_line([&](std::size_t i) { return std::string(widths[i], '-'); });
-  for (const auto& row : table.rows) add_line([&](std::size_t i) { return row[i]; });
+  for (const auto& row : table.rows) add_line([&](std::size_t i) { return one_line(row[i]); });
   return text;
 }
 
 std::string markdown_text(const Table& table) {
   check_shape(table);
   std::string text = "|";
-  for (const Column& column : table.columns) text += " " + markdown_cell(column.header) + " |";
+  for (const Column& column : table.columns) text += " " + escape_markdown(column.header) + " |";
   text += "\n|";
   for (const Column& column : table.columns) {
     text += column.align == Align::kRight ? "---:|" : "---|";
   }
   for (const auto& row : table.rows) {
     text += "\n|";
-    for (const std::string& cell : row) text += " " + markdown_cell(cell) + " |";
+    for (const std::string& cell : row) text += " " + escape_markdown(cell) + " |";
   }
   return text + "\n";
 }
 
 std::string html_text(const Table& table) {
   check_shape(table);
-  std::string text = "<table>\n<thead><tr>";
+  std::string text = "<table>\n";
+  if (!table.caption.empty()) text += "<caption>" + escape_html(table.caption) + "</caption>\n";
+  text += "<thead><tr>";
   for (const Column& column : table.columns) {
     text += std::string("<th scope=\"col\"") + html_class(column) + ">" +
             escape_html(column.header) + "</th>";
@@ -91,8 +92,9 @@ std::string html_text(const Table& table) {
   for (const auto& row : table.rows) {
     text += "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i) {
-      text +=
-          std::string("<td") + html_class(table.columns[i]) + ">" + escape_html(row[i]) + "</td>";
+      const std::string name = i == 0 ? "th" : "td";
+      text += "<" + name + (i == 0 ? " scope=\"row\"" : "") + html_class(table.columns[i]) + ">" +
+              escape_html(row[i]) + "</" + name + ">";
     }
     text += "</tr>\n";
   }

@@ -30,10 +30,11 @@ TEST(MarkdownTable, StatesAlignmentAndEscapesBars) {
 
 TEST(HtmlTable, EscapesItsText) {
   const Table table = {{{"<b>", Align::kRight}}, {{"a & \"b\""}}};
-  EXPECT_EQ(html_text(table),
-            "<table>\n<thead><tr><th scope=\"col\" class=\"number\">&lt;b&gt;</th></tr></thead>\n"
-            "<tbody>\n<tr><td class=\"number\">a &amp; &quot;b&quot;</td></tr>\n</tbody>\n"
-            "</table>\n");
+  EXPECT_EQ(
+      html_text(table),
+      "<table>\n<thead><tr><th scope=\"col\" class=\"number\">&lt;b&gt;</th></tr></thead>\n"
+      "<tbody>\n<tr><th scope=\"row\" class=\"number\">a &amp; &quot;b&quot;</th></tr>\n</tbody>\n"
+      "</table>\n");
 }
 
 }  // namespace
