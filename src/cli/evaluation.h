@@ -45,8 +45,7 @@ struct Evaluation {
 //   tasks  to run; none where it is empty
 //   cost   of the model, as measure_costs() measured it; null: not measured
 // Errors: those of `cost` and of tasks; kCheckFailed where a decoder linear would not run the
-// scheme of
-// --require; then nothing is measured.
+// scheme of --require; then nothing is measured.
 [[nodiscard]] Result<Evaluation> evaluate(
     const std::filesystem::path& model, const CommonOptions& common, const RunOptions& run,
     const EvaluationOptions& options, TaskSession& tasks, Console& console,
