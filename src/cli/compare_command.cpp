@@ -5,24 +5,33 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/cpu.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/evaluation.h"
 #include "cli/figures.h"
+#include "cli/manifest_figures.h"
 #include "cli/options.h"
+#include "cli/provenance.h"
+#include "cli/sample_texts.h"
 #include "eval/compare.h"
 #include "report/comparison.h"
+#include "report/format.h"
+#include "report/table.h"
 
 namespace fptq::cli {
 namespace {
+
+constexpr std::size_t kDefaultSamples = 5;
+constexpr std::size_t kMostSamples = 100;
 
 struct CompareOptions {
   CommonOptions common;
@@ -31,16 +40,25 @@ struct CompareOptions {
   std::filesystem::path baseline;
   std::vector<std::filesystem::path> candidates;
   std::filesystem::path html;
+  std::filesystem::path markdown;
+  std::filesystem::path csv;
+  std::optional<std::size_t> samples;  // absent: kDefaultSamples with --html, else 0
 };
 
-// Whatever lets somebody repeat the measurement.
-std::vector<std::pair<std::string, std::string>> provenance(const CompareOptions& options) {
-  std::vector<std::pair<std::string, std::string>> lines = {
-      {"program", "fptq " FPTQ_VERSION},
-      {"CPU", cpu_name()},
-      {"threads", std::to_string(options.common.threads)},
-      {"kernels",
-       options.common.isa.empty() ? std::string(isa_name(best_isa())) : options.common.isa}};
+// The files whose contents decide what is measured.
+std::vector<std::filesystem::path> text_files(const CompareOptions& options) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& file : {options.evaluation.perplexity_text, options.evaluation.kl_text}) {
+    if (!file.empty() && std::find(files.begin(), files.end(), file) == files.end()) {
+      files.push_back(file);
+    }
+  }
+  return files;
+}
+
+// What lets somebody repeat the measurement. Errors: kNotFound, kIo.
+Result<Facts> provenance(const CompareOptions& options) {
+  Facts lines = program_facts(options.common);
   if (options.run.kv != model::KvType::kF32) {
     lines.emplace_back("key-value cache", options.run.kv == model::KvType::kInt8
                                               ? "int8 (baseline: f32)"
@@ -52,7 +70,60 @@ std::vector<std::pair<std::string, std::string>> provenance(const CompareOptions
   if (!options.evaluation.kl_text.empty()) {
     lines.emplace_back("KL divergence on", options.evaluation.kl_text.string());
   }
+  for (const std::filesystem::path& file : text_files(options)) {
+    FPTQ_TRY(std::string hash, file_sha256(file));
+    lines.emplace_back("sha256 of " + file.string(), std::move(hash));
+  }
+  FPTQ_TRY(const Facts baseline, model_facts(options.baseline));
+  lines.insert(lines.end(), baseline.begin(), baseline.end());
+  for (const std::filesystem::path& model : options.candidates) {
+    FPTQ_TRY(const Facts candidate, model_facts(model));
+    lines.insert(lines.end(), candidate.begin(), candidate.end());
+  }
   return lines;
+}
+
+// Sample texts of the models that were measured, if any were asked for.
+//   models  those of `page`, in its order
+Status add_asked_samples(const CompareOptions& options,
+                         const std::vector<std::filesystem::path>& models,
+                         const RunOptions& baseline_run, Console& console,
+                         report::Comparison& page) {
+  const std::size_t count = options.samples.value_or(options.html.empty() ? 0 : kDefaultSamples);
+  if (count == 0) return {};
+  std::string text;
+  if (const auto files = text_files(options); !files.empty()) {
+    FPTQ_TRY(text, read_text_file(files.front()));
+  }
+  std::vector<RunOptions> runs(models.size(), options.run);
+  runs.front() = baseline_run;
+  return add_samples(models, runs, sample_prompts(text, count), options.common, console, page);
+}
+
+Status write_reports(const CompareOptions& options, const report::Comparison& page) {
+  if (!options.markdown.empty()) {
+    FPTQ_TRY_VOID(write_text_file(options.markdown, report::comparison_markdown(page)));
+  }
+  if (!options.csv.empty()) {
+    FPTQ_TRY_VOID(write_text_file(options.csv, report::comparison_csv(page)));
+  }
+  if (!options.html.empty()) {
+    FPTQ_TRY_VOID(write_text_file(options.html, report::comparison_html(page)));
+  }
+  return {};
+}
+
+// Summary, table and what its marks mean.
+void print_comparison(const report::Comparison& page, Console& console) {
+  std::string text = report::terminal_text(report::comparison_table(page));
+  text += "\n";
+  for (const std::string& sentence : report::summary_sentences(page)) {
+    text += report::printable(sentence) + "\n";
+  }
+  for (const std::string& line : report::comparison_legend(page)) {
+    text += "  " + report::printable(line) + "\n";
+  }
+  console.print(text);
 }
 
 bool is_failed_check(const Status& status) {
@@ -117,8 +188,10 @@ Status run_compare(const CompareOptions& options) {
   FPTQ_TRY(Evaluation baseline, evaluate(options.baseline, options.common, baseline_run,
                                          baseline_evaluation, tasks, console, cost_of(0)));
   report::Comparison page;
-  page.provenance = provenance(options);
+  FPTQ_TRY(page.provenance, provenance(options));
+  std::vector<std::filesystem::path> measured = {options.baseline};
   page.models.push_back(figures(baseline));
+  FPTQ_TRY_VOID(add_manifest_figures(options.baseline, page.models.back()));
   eval::Comparison comparison;
   comparison.baseline = std::move(baseline.result);
 
@@ -133,21 +206,29 @@ Status run_compare(const CompareOptions& options) {
     note_outcome(candidate ? candidate->budget : candidate.error(), outcome);
     if (candidate) {
       page.models.push_back(figures(*candidate));
+      measured.push_back(model);
+      FPTQ_TRY_VOID(add_manifest_figures(model, page.models.back()));
       comparison.candidates.push_back(std::move(candidate->result));
     } else if (!is_failed_check(outcome)) {
       break;
     }
   }
   // What was measured took long: it is shown whatever came after it.
-  console.print(report::terminal_text(report::comparison_table(page)));
   comparison.verdicts = eval::judge_differences(comparison.baseline, comparison.candidates);
+  for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {
+    page.models[i + 1].verdicts = figures(comparison.verdicts[i]);
+  }
+  print_comparison(page, console);
   print_verdicts(comparison, console);
   print_published(comparison.baseline, console);
   if (!outcome && !is_failed_check(outcome)) return outcome;
   FPTQ_TRY_VOID(write_samples(comparison, tasks));
-  if (!options.html.empty()) {
-    FPTQ_TRY_VOID(write_text_file(options.html, report::comparison_html(page)));
+  const Status samples = add_asked_samples(options, measured, baseline_run, console, page);
+  if (!samples) {
+    page.warnings.push_back("no sample texts: " + samples.error().message);
+    outcome = samples;
   }
+  FPTQ_TRY_VOID(write_reports(options, page));
   FPTQ_TRY_VOID(write_json(options.common, eval::to_json(comparison)));
   return outcome;
 }
@@ -166,6 +247,16 @@ void add_compare_command(CLI::App& app, Action& action) {
       ->type_name("");
   command->add_option("--html", options->html, "Write a page that needs nothing else")
       ->type_name("FILE");
+  command->add_option("--markdown", options->markdown, "Write summary and table as Markdown")
+      ->type_name("FILE");
+  command->add_option("--csv", options->csv, "Write all numbers with all their digits")
+      ->type_name("FILE");
+  command
+      ->add_option("--samples", options->samples,
+                   "Let the models continue N prompts greedily, side by side on the page (default: "
+                   "5 with --html)")
+      ->check(CLI::Range(std::size_t{0}, kMostSamples))
+      ->type_name("N");
   add_evaluation_flags(*command, options->evaluation);
   add_common_flags(*command, options->common);
   add_run_flags(*command, options->run);

@@ -103,4 +103,36 @@ report::ModelFigures figures(const Evaluation& evaluation) {
   return figures;
 }
 
+// A column's name in the report, where the verdict is about one.
+static std::string column_of(const eval::Verdict& verdict) {
+  for (const eval::Protocol protocol :
+       {eval::Protocol::kGptq, eval::Protocol::kLlamaCpp, eval::Protocol::kLmEval}) {
+    const std::string name(eval::protocol_name(protocol));
+    if (verdict.measure != name + " perplexity") continue;
+    return report::measure_name(report::PerplexityFigure{
+        .protocol = name, .unit = protocol == eval::Protocol::kLmEval ? "word" : "token"});
+  }
+  return verdict.measure;
+}
+
+std::vector<report::VerdictFigure> figures(std::span<const eval::Verdict> verdicts) {
+  std::vector<report::VerdictFigure> result;
+  for (const eval::Verdict& verdict : verdicts) {
+    if (!verdict.difference || !verdict.distinguishable) continue;
+    report::VerdictFigure figure;
+    figure.measure = column_of(verdict);
+    figure.difference = *verdict.difference;
+    if (verdict.interval) {
+      figure.low = verdict.interval->low;
+      figure.high = verdict.interval->high;
+    }
+    figure.p = verdict.p_holm;
+    figure.n = verdict.n;
+    figure.distinguishable = *verdict.distinguishable;
+    figure.sentence = verdict.sentence;
+    result.push_back(std::move(figure));
+  }
+  return result;
+}
+
 }  // namespace fptq::cli

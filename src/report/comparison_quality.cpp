@@ -142,7 +142,9 @@ Table task_table(const Comparison& comparison) {
 
 Table verdict_table(const Comparison& comparison) {
   Table table;
-  table.caption = "Paired tests of candidate minus baseline, on the same texts and documents";
+  table.caption =
+      "Paired tests of candidate minus baseline, on the same texts and documents. Perplexities: "
+      "logarithm of the ratio. p: by Holm, for all comparisons of the run";
   table.columns = {{"model", Align::kLeft},       {"measure", Align::kLeft},
                    {"difference", Align::kRight}, {"95 % interval", Align::kRight},
                    {"p", Align::kRight},          {"pairs", Align::kRight},
