@@ -23,25 +23,29 @@ std::string figures_chart(const std::string& title, const Comparison& comparison
   return bars.empty() ? "" : bar_chart(title, bars);
 }
 
-// Kinds that some model has bytes of, in the order in which they come up.
-std::vector<std::string> kinds_of(const Comparison& comparison) {
-  std::vector<std::string> kinds;
-  for (const ModelFigures& model : comparison.models) {
-    for (const KindBytes& kind : model.disk_by_kind) {
-      if (kind.bytes > 0 && std::find(kinds.begin(), kinds.end(), kind.kind) == kinds.end()) {
-        kinds.push_back(kind.kind);
-      }
-    }
-  }
-  return kinds;
-}
-
 std::uint64_t bytes_of(const ModelFigures& model, const std::string& kind) {
   std::uint64_t bytes = 0;
   for (const KindBytes& entry : model.disk_by_kind) {
     if (entry.kind == kind) bytes += entry.bytes;
   }
   return bytes;
+}
+
+// Kinds that some model has bytes of, in the order in which they come up.
+std::vector<std::string> kinds_of(const Comparison& comparison) {
+  std::vector<std::string> kinds;
+  for (const ModelFigures& model : comparison.models) {
+    for (const KindBytes& kind : model.disk_by_kind) {
+      if (std::find(kinds.begin(), kinds.end(), kind.kind) == kinds.end()) {
+        kinds.push_back(kind.kind);
+      }
+    }
+  }
+  std::erase_if(kinds, [&](const std::string& kind) {
+    return std::all_of(comparison.models.begin(), comparison.models.end(),
+                       [&](const ModelFigures& model) { return bytes_of(model, kind) == 0; });
+  });
+  return kinds;
 }
 
 std::string kinds_chart(const Comparison& comparison, const std::vector<std::string>& kinds) {

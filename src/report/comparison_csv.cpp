@@ -122,8 +122,8 @@ void add_verdicts(std::vector<CsvColumn>& columns, const Comparison& comparison)
 std::vector<CsvColumn> csv_columns(const Comparison& comparison) {
   const ModelFigures& baseline = comparison.models.front();
   std::vector<CsvColumn> columns = {
-      {"model", [](const ModelFigures& model) { return printable(model.name); }},
-      {"scheme", [](const ModelFigures& model) { return printable(model.scheme); }}};
+      {"model", [](const ModelFigures& model) { return model.name; }},
+      {"scheme", [](const ModelFigures& model) { return model.scheme; }}};
   for (const TaskFigure& task : baseline.tasks) add_task(columns, task);
   for (const PerplexityFigure& figure : baseline.perplexities) add_perplexity(columns, figure);
   using D = const DivergenceFigure&;
@@ -166,7 +166,7 @@ std::string comparison_csv(const Comparison& comparison) {
     }
     if (!has_any) continue;
     for (std::size_t i = 0; i < cells.size(); ++i) {
-      lines[i] += (first ? "" : ",") + quoted(cells[i]);
+      lines[i] += (first ? "" : ",") + quoted(printable(cells[i]));
     }
     first = false;
   }

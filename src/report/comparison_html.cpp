@@ -14,10 +14,18 @@ std::string subtitle(const std::vector<std::string>& names) {
   return text.empty() ? "" : paragraph(escape_html("beside " + text));
 }
 
+// A number and its percent sign stay on one line.
+std::string unbroken(std::string html) {
+  for (std::size_t at = html.find(" %"); at != std::string::npos; at = html.find(" %", at)) {
+    html.replace(at, 1, "&nbsp;");
+  }
+  return html;
+}
+
 std::string list(const std::vector<std::string>& lines, const std::string& css_class) {
   if (lines.empty()) return "";
   std::string html = "<ul class=\"" + css_class + "\">\n";
-  for (const std::string& line : lines) html += "<li>" + escape_html(line) + "</li>\n";
+  for (const std::string& line : lines) html += "<li>" + unbroken(escape_html(line)) + "</li>\n";
   return html + "</ul>\n";
 }
 

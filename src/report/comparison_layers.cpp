@@ -80,8 +80,8 @@ template <typename Text>
 std::string heat_map(const std::string& caption, const Map& map, const Text& text) {
   const std::vector<std::string> kinds = in_order(map.kinds);
   const ValueRange range = range_of(map);
-  std::string html = "<table class=\"heat\">\n<caption>" + escape_html(caption) +
-                     "</caption>\n<thead><tr><th scope=\"col\" class=\"number\">block</th>";
+  std::string html = "<table class=\"heat\">\n<caption><span>" + escape_html(caption) +
+                     "</span></caption>\n<thead><tr><th scope=\"col\" class=\"number\">block</th>";
   for (const std::string& kind : kinds) {
     html += "<th scope=\"col\" class=\"number\">" + escape_html(short_kind(kind)) + "</th>";
   }
@@ -149,7 +149,8 @@ std::string layers_section(const Comparison& comparison) {
   return "<h2 id=\"layers\">Layer by layer</h2>\n" +
          paragraph(
              "As the manifests of the quantized models say. A relative error is the Frobenius norm "
-             "of what quantizing changed over that of the weights. Darker cells are larger, on a "
+             "of what quantizing changed over that of the weights. More strongly shaded cells are "
+             "larger, on a "
              "logarithmic scale of each table by itself; \u25C0 marks the largest.") +
          html;
 }

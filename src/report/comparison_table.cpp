@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 
 #include "base/check.h"
@@ -155,6 +156,11 @@ void add_column(Table& table, const Comparison& comparison, Column column, const
   for (std::size_t i = 0; i < cells.size(); ++i) table.rows[i].push_back(std::move(cells[i]));
 }
 
+template <typename Has>
+bool has(const Comparison& comparison, const Has& of_model) {
+  return std::any_of(comparison.models.begin(), comparison.models.end(), of_model);
+}
+
 }  // namespace
 
 std::string with_error(const DivergenceFigure& divergence) {
@@ -207,12 +213,11 @@ std::vector<std::string> comparison_legend(const Comparison& comparison) {
   const ModelFigures& baseline = comparison.models.front();
   std::vector<std::string> lines = {
       "The first row is the baseline; an empty cell was not measured."};
-  bool tested = false;
-  bool errors = false;
-  for (const ModelFigures& model : comparison.models) {
-    tested = tested || !model.verdicts.empty();
-    errors = errors || model.divergence.has_value();
-  }
+  const bool tested =
+      has(comparison, [](const ModelFigures& model) { return !model.verdicts.empty(); });
+  bool errors = has(comparison, [](const ModelFigures& model) {
+    return model.divergence && model.divergence->standard_error;
+  });
   if (!baseline.tasks.empty()) {
     lines.push_back(
         "acc, acc_norm: share of right answers; points: difference from the baseline in "
@@ -226,6 +231,21 @@ std::vector<std::string> comparison_legend(const Comparison& comparison) {
       (figure.interval ? interval : errors) = true;
     }
     if (interval) lines.push_back("[95 %]: confidence interval of each value by itself.");
+  }
+  if (has(comparison, [](const ModelFigures& m) { return m.divergence.has_value(); })) {
+    lines.push_back(
+        "KL: mean divergence of the next token's probabilities from the baseline's; top-1: share "
+        "of "
+        "positions with the same most probable token.");
+  }
+  if (has(comparison, [](const ModelFigures& m) { return m.decode_tok_s.has_value(); })) {
+    lines.push_back(
+        "tok/s: median over rounds, in brackets times the baseline's; ms/token: median over "
+        "tokens, "
+        "in brackets what 95 % of them stay below.");
+  }
+  if (has(comparison, [](const ModelFigures& m) { return m.cpu_others_during.has_value(); })) {
+    lines.push_back("other work: share of the processors that other programs used meanwhile.");
   }
   if (errors) lines.push_back("\u00B1: standard error.");
   if (tested) {

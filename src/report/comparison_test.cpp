@@ -2,26 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
+#include "report/test_comparisons.h"
+
 namespace fptq::report {
 namespace {
 
-Comparison sample() {
-  ModelFigures base;
-  base.name = "base";
-  base.scheme = "bf16";
-  base.perplexities.push_back({"gptq", "token", 2048, 1000, 10.0, 0.1, std::nullopt});
-  base.disk_bytes = 4 << 20;
-  base.decode_tok_s = 50.0;
-  ModelFigures candidate;
-  candidate.name = "<i>out</i>";
-  candidate.scheme = "w4g32-a8t";
-  candidate.perplexities.push_back({"gptq", "token", 2048, 1000, 10.5, 0.1, std::nullopt});
-  candidate.divergence = DivergenceFigure{0.02, 0.001, 0.01, 0.04, 0.2, 1.5, 0.95, 0.03, 500};
-  candidate.disk_bytes = 1 << 20;
-  candidate.decode_tok_s = 125.0;
-  candidate.receipt.push_back({"model.layers.0.mlp.up_proj", "w4g32-a8t", "w4a8_gemm", "avx2", 12});
-  return {{base, candidate}, {{"command", "fptq compare base '<i>out</i>'"}}, {"busy & slow"}};
-}
+using testing::full_sample;
+using testing::sample;
 
 TEST(ComparisonTable, SetsCandidatesBesideTheBaseline) {
   const Table table = comparison_table(sample());
@@ -85,27 +74,118 @@ TEST(ComparisonTable, DoesNotMixContexts) {
   EXPECT_EQ(table.rows[1][2], "");
 }
 
-TEST(ComparisonHtml, IsOnePageWithoutScriptOrOtherFiles) {
-  const std::string page = comparison_html(sample());
-  for (const char* forbidden : {"<script", "http://", "https://", "src=", "@import", "url("}) {
-    EXPECT_EQ(page.find(forbidden), std::string::npos) << forbidden;
+TEST(ComparisonTable, SetsTasksAndTheirDifferencesFirst) {
+  const Table table = comparison_table(full_sample());
+  std::vector<std::string> found;
+  for (std::size_t i = 2; i < 8; ++i) {
+    found.push_back(table.columns[i].header + ": " + table.rows[1][i]);
   }
-  EXPECT_TRUE(page.starts_with("<!DOCTYPE html>"));
-  EXPECT_NE(page.find("prefers-color-scheme: dark"), std::string::npos);
+  EXPECT_EQ(found, (std::vector<std::string>{
+                       "arc_easy acc: 60.00 \u00B1 2.00 %", "points: -1.00 \u2248",
+                       "arc_easy acc_norm: 56.00 \u00B1 2.20 %", "points: +1.00",
+                       "ppl gptq: 10.5000 \u00B1 0.1000", "change: +5.00 % \u2260"}));
 }
 
-TEST(ComparisonHtml, EscapesWhatItIsGiven) {
-  const std::string page = comparison_html(sample());
-  EXPECT_EQ(page.find("<i>"), std::string::npos);
-  EXPECT_NE(page.find("&lt;i&gt;out&lt;/i&gt;"), std::string::npos);
-  EXPECT_NE(page.find("busy &amp; slow"), std::string::npos);
+TEST(ComparisonTable, ComparesNoTasksOfOtherDocumentsOrExamples) {
+  for (const bool other_shots : {false, true}) {
+    Comparison comparison = full_sample();
+    TaskFigure& task = comparison.models[1].tasks[0];
+    (other_shots ? task.shots : task.documents) = 5;
+    EXPECT_EQ(comparison_table(comparison).rows[1][2], "");
+    EXPECT_EQ(comparison_table(comparison).rows[0][2], "61.00 \u00B1 2.00 %");
+  }
 }
 
-TEST(ComparisonHtml, SaysWhatRanAndHowItWasMeasured) {
-  const std::string page = comparison_html(sample());
-  EXPECT_NE(page.find("1 \u00D7 w4g32-a8t (w4a8_gemm, avx2)"), std::string::npos);
-  EXPECT_NE(page.find("model.layers.0.mlp.up_proj"), std::string::npos);
-  EXPECT_NE(page.find("fptq compare base"), std::string::npos);
+TEST(ComparisonLegend, ExplainsMarksWhereATestWasMadeAndSaysWhereNone) {
+  const auto text = [](const Comparison& comparison) {
+    std::string all;
+    for (const std::string& line : comparison_legend(comparison)) all += line + "\n";
+    return all;
+  };
+  EXPECT_NE(text(full_sample()).find("\u2248: no difference is distinguishable"),
+            std::string::npos);
+  EXPECT_EQ(text(full_sample()).find("No paired test was made"), std::string::npos);
+  EXPECT_EQ(text(sample()).find("\u2248"), std::string::npos);
+  EXPECT_NE(text(sample()).find("No paired test was made"), std::string::npos);
+  Comparison alone = sample();
+  alone.models.resize(1);
+  EXPECT_EQ(text(alone).find("No paired test was made"), std::string::npos);
+}
+
+TEST(DisplayNames, AreTheEndsOfPathsWhereThoseDiffer) {
+  Comparison comparison;
+  for (const char* name : {"models/a/", "out/b", "", "/", "x/same", "y/same"}) {
+    comparison.models.emplace_back().name = name;
+  }
+  EXPECT_EQ(display_names(comparison),
+            (std::vector<std::string>{"a", "b", "model 3", "/", "x/same", "y/same"}));
+}
+
+TEST(SummarySentences, SayWhatIsGainedAndLost) {
+  EXPECT_EQ(summary_sentences(full_sample()),
+            (std::vector<std::string>{
+                "i> (w4g32-a8t) is 4.0 times smaller and 2.5 times faster at decoding; perplexity "
+                "rises by 5.0 % (more than chance); 95.0 % of the most probable tokens agree; "
+                "accuracy on arc_easy is not distinguishable from the baseline's."}));
+}
+
+TEST(SummarySentences, ClaimNothingThatWasNotMeasuredOrTested) {
+  Comparison comparison = full_sample();
+  ModelFigures& candidate = comparison.models[1];
+  candidate.verdicts.clear();
+  candidate.divergence.reset();
+  candidate.decode_tok_s.reset();
+  candidate.disk_bytes = std::uint64_t{5} << 20;
+  EXPECT_EQ(summary_sentences(comparison)[0],
+            "i> (w4g32-a8t) is 1.25 times larger; perplexity rises by 5.0 %; accuracy on arc_easy "
+            "falls by 1.00 points (not tested).");
+  comparison.models[1] = {};
+  comparison.models[1].name = "x";
+  EXPECT_EQ(summary_sentences(comparison)[0],
+            "x: nothing was measured that compares with the baseline.");
+  comparison.models.resize(1);
+  EXPECT_TRUE(summary_sentences(comparison).empty());
+}
+
+TEST(SummarySentences, NameValuesThatAreNoNumbers) {
+  Comparison comparison = sample();
+  comparison.models[1].perplexities[0].value = std::numeric_limits<double>::infinity();
+  comparison.models[1].decode_tok_s = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(summary_sentences(comparison)[0],
+            "i> (w4g32-a8t) is 4.0 times smaller; perplexity is inf; 95.0 % of the most probable "
+            "tokens agree.");
+}
+
+TEST(ComparisonCsv, HasEveryDigitAndNoEmptyColumns) {
+  Comparison comparison = sample();
+  comparison.models[0].name = "a,\"b\"";
+  comparison.models[1].perplexities[0].value = 10.0 + 1.0 / 3.0;
+  comparison.models[1].divergence.reset();
+  EXPECT_EQ(comparison_csv(comparison),
+            "model,scheme,ppl_gptq_ctx2048,ppl_gptq_ctx2048_stderr,disk_bytes,decode_tok_s\n"
+            "\"a,\"\"b\"\"\",bf16,10,0.1,4194304,50\n"
+            "<i>out</i>,w4g32-a8t,10.333333333333334,0.1,1048576,125\n");
+}
+
+TEST(ComparisonCsv, HasTasksAndVerdicts) {
+  const std::string csv = comparison_csv(full_sample());
+  const std::string header = csv.substr(0, csv.find('\n'));
+  EXPECT_NE(header.find("arc_easy_n,arc_easy_acc,arc_easy_acc_stderr,arc_easy_acc_norm,"),
+            std::string::npos);
+  EXPECT_NE(header.find("arc_easy acc difference,arc_easy acc difference low"), std::string::npos);
+  EXPECT_NE(csv.find(",-0.01,-0.03,0.01,0.4,no,0.5,0.3,0.7,0.001,yes\n"), std::string::npos);
+}
+
+TEST(ComparisonMarkdown, HasSummaryTableVerdictsAndProvenance) {
+  const std::string text = comparison_markdown(full_sample());
+  EXPECT_TRUE(text.starts_with("# base and models made from it\n\n> **Warning:** busy &amp; slow"));
+  EXPECT_NE(text.find("\n- i&gt; (w4g32-a8t) is 4.0 times smaller"), std::string::npos);
+  EXPECT_NE(text.find("\n| &lt;i&gt;out&lt;/i&gt; | w4g32-a8t | 60.00 \u00B1 2.00 % |"),
+            std::string::npos);
+  EXPECT_NE(text.find("## Differences from the baseline"), std::string::npos);
+  EXPECT_NE(text.find("| \u2260 differs | it rises |"), std::string::npos);
+  EXPECT_NE(text.find("| command | fptq compare base '&lt;i&gt;out&lt;/i&gt;' |"),
+            std::string::npos);
 }
 
 }  // namespace

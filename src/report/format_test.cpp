@@ -40,5 +40,26 @@ TEST(EscapeHtml, LeavesNothingThatMarkupOrAttributesReact) {
   EXPECT_EQ(escape_html("\u00E9"), "\u00E9");
 }
 
+TEST(Printable, KeepsTextAndDropsWhatActs) {
+  EXPECT_EQ(printable("a\tb\n\u05D0 \u00E9 \U0001F600"), "a\tb\n\u05D0 \u00E9 \U0001F600");
+  for (const char* acting : {"\x1B", "\x7F", "\u0085", "\u061C", "\u200E", "\u200F", "\u202A",
+                             "\u202E", "\u2066", "\u2069"}) {
+    EXPECT_EQ(printable(acting), "\uFFFD");
+  }
+  EXPECT_EQ(printable("\u2065\u206A"), "\u2065\u206A");
+}
+
+TEST(Printable, ReplacesWhatIsNoUtf8) {
+  EXPECT_EQ(printable("\xFFx"), "\uFFFDx");
+  EXPECT_EQ(printable("\xC3"), "\uFFFD");
+  EXPECT_EQ(printable("\xE2\x82x"), "\uFFFD\uFFFDx");
+  EXPECT_EQ(printable("\xC0\xAF"), "\uFFFD\uFFFD");
+}
+
+TEST(EscapeMarkdown, LeavesNoMarkupAndOneLine) {
+  EXPECT_EQ(escape_markdown("a|b\n*c* <d> [e](f) `g` & _h_"),
+            "a\\|b \\*c\\* &lt;d&gt; \\[e\\](f) \\`g\\` &amp; \\_h\\_");
+}
+
 }  // namespace
 }  // namespace fptq::report

@@ -28,7 +28,8 @@ std::string scroll_region(const std::string& label, const std::string& html,
 }
 
 std::string table_region(const Table& table, const std::string& classes) {
-  return table.rows.empty() ? "" : scroll_region(table.caption, html_text(table), classes);
+  if (table.rows.empty()) return "";
+  return scroll_region(table.caption, html_text(without_empty_columns(table)), classes);
 }
 
 std::string facts(const std::vector<std::pair<std::string, std::string>>& lines) {

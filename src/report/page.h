@@ -23,7 +23,8 @@ namespace fptq::report {
 [[nodiscard]] std::string scroll_region(const std::string& label, const std::string& html,
                                         const std::string& classes = "");
 
-// A table with its caption in a region of its own; nothing for a table without rows.
+// A table with its caption in a region of its own; without columns that have no cell;
+// nothing for a table without rows.
 [[nodiscard]] std::string table_region(const Table& table, const std::string& classes = "");
 
 // "How this was measured", names and values as text; nothing where there are none.

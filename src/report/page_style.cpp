@@ -24,18 +24,19 @@ p { margin: .5rem 0; max-width: 48rem; } .soft { color: var(--soft); font-size: 
 .scroll { overflow-x: auto; margin: .75rem 0; } .tall { max-height: 22rem; overflow-y: auto; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: 0 0 .4rem; font-size: .875rem; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(46rem, calc(100vw - 2.5rem)); }
 th, td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-align: bottom; }
-tbody th { font-weight: 600; }
+tbody th { font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 12rem; max-width: 18rem; } .heat tbody th { min-width: 0; }
 th.number, td.number { text-align: right; }
 .main { margin-bottom: .25rem; } .main tbody tr:first-child { background: var(--panel); }
 .main th, .main td { border-right: 1px solid var(--line); } .main th:last-child, .main td:last-child { border-right: 0; }
 .verdicts td:last-child { white-space: normal; min-width: 16rem; }
-.charts { display: grid; margin-top: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
+.charts { display: grid; margin-top: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(22.5rem, 100%), 1fr)); gap: 1rem; align-items: start; }
 figure { margin: 0; padding: .9rem .9rem .75rem; background: var(--panel); border: 1px solid var(--line); border-radius: 8px; min-width: 0; }
 figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .6rem; }
-svg { display: block; width: 100%; max-width: 36rem; height: auto; font-size: 14px; }
-svg text { fill: var(--ink); } svg .tick { fill: var(--soft); font-size: 12px; } svg .value { font-variant-numeric: tabular-nums; }
+svg { display: block; width: 100%; max-width: 29rem; height: auto; font-size: 14px; }
+svg text { fill: var(--ink); } svg .tick { fill: var(--soft); font-size: 12.5px; } svg .value { font-variant-numeric: tabular-nums; }
 .bar { fill: var(--bar); } .bar.baseline { fill: var(--base); }
 .error { stroke: var(--ink); stroke-width: 1.5; } .axis { stroke: var(--soft); } .grid { stroke: var(--line); }
 .range { stroke: var(--bar); stroke-width: 3; stroke-linecap: round; opacity: .45; } .mark { fill: var(--bar); stroke: var(--panel); }
@@ -55,18 +56,19 @@ mark { background: none; color: var(--differ); font-weight: 700; text-decoration
 .warning { background: var(--warnbg); color: var(--warn); border-radius: 6px; padding: .5rem .9rem; margin: .5rem 0; max-width: none; overflow-wrap: anywhere; }
 details { border: 1px solid var(--line); border-radius: 8px; padding: .6rem 1rem; margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
-.facts { width: 100%; table-layout: fixed; } .facts th { font-weight: 400; color: var(--soft); vertical-align: top; width: 11rem; white-space: normal; overflow-wrap: anywhere; }
+.facts { width: 100%; table-layout: fixed; } .facts tbody th { font-weight: 400; max-width: none; color: var(--soft); vertical-align: top; width: 11rem; white-space: normal; overflow-wrap: anywhere; }
 .facts td { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .85rem; }
-@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } .facts, .facts tbody, .facts tr, .facts th, .facts td, .facts caption { display: block; width: auto; }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } figure { padding: .7rem .6rem .6rem; } tbody th { min-width: 8rem; } .facts, .facts tbody, .facts tr, .facts th, .facts td, .facts caption { display: block; width: auto; }
   .facts th { border: 0; padding-bottom: 0; } .facts td { padding-top: .1rem; } }
 @media print { @page { size: A4 landscape; margin: 12mm; }
   :root { color-scheme: light; --page: #ffffff; --ink: #000000; --soft: #444444; --line: #bbbbbb; --panel: #ffffff; --bar: #0072b2; --base: #7d8794;
     --warn: #000000; --warnbg: #ffffff; --differ: #000000; --k0: #0072b2; --k1: #e69f00; --k2: #009e73; --k3: #cc79a7; --k4: #56b4e9; --hatch: #ffffff; --heat: 0, 114, 178; }
-  body { max-width: none; padding: 0; font-size: 10pt; } .skip, .contents { display: none; }
+  html { font-size: 9pt; } body { max-width: none; padding: 0; font-size: 9pt; }
+  h2 { margin-top: 1.5rem; } .warning { border: 1px solid var(--ink); } .skip, .contents { display: none; }
   .scroll, .tall { overflow: visible; max-height: none; } details::details-content { content-visibility: visible; display: block; }
-  table { font-size: 7.5pt; } th, td { padding: .25rem .35rem; white-space: normal; overflow-wrap: anywhere; } td.number, th.number { overflow-wrap: normal; }
+  table { font-size: 7.5pt; } th, td { padding: .25rem .35rem; white-space: normal; overflow-wrap: break-word; } tbody th { min-width: 6rem; }
   thead { display: table-header-group; } tr, figure, .text, .warning { break-inside: avoid; } h2, h3, h4, figcaption, caption { break-after: avoid; }
-  .charts { grid-template-columns: repeat(2, 1fr); } svg, .bar, .dot, .part, .mark { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+  .charts { grid-template-columns: repeat(3, 1fr); } svg, .bar, .dot, .part, .mark { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 )";
 
 }  // namespace fptq::report

@@ -9,10 +9,10 @@
 namespace fptq::report {
 namespace {
 
-constexpr double kTextWidth = 130.0;  // behind a bar
+constexpr double kTextWidth = 120.0;  // behind a bar
 constexpr double kPlotWidth = kChartWidth - kTextWidth;
-constexpr double kRowHeight = 44.0;
-constexpr double kLabelHeight = 18.0;
+constexpr double kRowHeight = 46.0;
+constexpr double kLabelHeight = 20.0;
 constexpr double kBarHeight = 16.0;
 
 }  // namespace

@@ -9,7 +9,7 @@
 namespace fptq::report {
 namespace {
 
-constexpr std::size_t kMostLabelCharacters = 52;
+constexpr std::size_t kMostLabelCharacters = 48;
 
 bool continues_character(char c) {
   return (static_cast<unsigned char>(c) & 0xC0U) == 0x80;
@@ -100,9 +100,10 @@ std::string shape(std::size_t index, double x, double y, const std::string& css_
   }
 }
 
-std::vector<double> ticks(double low, double high, std::size_t count) {
+std::vector<Tick> ticks(double low, double high, std::size_t count) {
   const double rough = (high - low) / static_cast<double>(std::max<std::size_t>(count, 1));
-  const double power = std::pow(10.0, std::floor(std::log10(rough)));
+  const double exponent = std::floor(std::log10(rough));
+  const double power = std::pow(10.0, exponent);
   double step = 10.0 * power;
   for (const double factor : {1.0, 2.0, 5.0}) {
     if (factor * power >= rough) {
@@ -110,11 +111,14 @@ std::vector<double> ticks(double low, double high, std::size_t count) {
       break;
     }
   }
-  std::vector<double> values;
+  const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
+  std::vector<Tick> values;
   // Multiples of the step, so that rounding does not add up; a little more than the range for it.
   const double last = std::floor(high / step + 1e-9);
   for (double i = std::ceil(low / step - 1e-9); i <= last && values.size() < 4 * count; i += 1.0) {
-    values.push_back(i * step);
+    const double value = i * step + 0.0;  // + 0.0: no -0
+    const bool is_long = decimals > 6 || std::abs(value) >= 1e7;
+    values.push_back({value, is_long ? significant(value, 2) : fixed(value, decimals)});
   }
   return values;
 }

@@ -9,7 +9,7 @@
 
 namespace fptq::report {
 
-inline constexpr double kChartWidth = 440.0;
+inline constexpr double kChartWidth = 400.0;
 
 // A coordinate, one digit after the point.
 [[nodiscard]] std::string coordinate(double value);
@@ -41,7 +41,11 @@ inline constexpr double kChartWidth = 440.0;
 
 // Numbers from `low` to `high` that are easy to read, 1, 2 or 5 times a power of ten apart;
 // about `count` of them. low < high, both finite.
-[[nodiscard]] std::vector<double> ticks(double low, double high, std::size_t count);
+struct Tick {
+  double value;
+  std::string text;  // with as many decimals as the distance needs
+};
+[[nodiscard]] std::vector<Tick> ticks(double low, double high, std::size_t count);
 
 // The chart. description: what it shows in words, for those who do not see it; text.
 [[nodiscard]] std::string figure(const std::string& title, const std::string& description,

@@ -10,7 +10,7 @@
 namespace fptq::report {
 namespace {
 
-constexpr double kLabelHeight = 18.0;
+constexpr double kLabelHeight = 20.0;
 constexpr std::size_t kPatterns = 5;
 
 std::string kind_class(std::size_t kind) {
@@ -64,10 +64,9 @@ std::string kinds_key(const std::vector<std::string>& kinds, double y) {
 // The axis of a linear scale from 0 at `y`.
 std::string linear_axis(double largest, double width, double top, double y) {
   std::string drawing;
-  for (const double value : ticks(0.0, largest, 5)) {
+  for (const auto& [value, text] : ticks(0.0, largest, 5)) {
     const double x = 10.0 + value / largest * width;
-    drawing +=
-        line(x, top, x, y, "grid") + text_at(x, y + 15.0, "middle", "tick", significant(value, 3));
+    drawing += line(x, top, x, y, "grid") + text_at(x, y + 15.0, "middle", "tick", text);
   }
   return drawing;
 }
@@ -153,12 +152,13 @@ std::string histogram_chart(const std::string& title, const std::vector<Histogra
   constexpr double kRowHeight = 112.0;
   constexpr double kBarsTop = 38.0;
   constexpr double kBarsBottom = 104.0;
+  constexpr double kMargin = 20.0;
   if (histograms.empty() || histograms.front().edges.size() < 2) return "";
   const std::vector<double>& edges = histograms.front().edges;
   const double low = std::log10(edges.front());
   const double high = std::log10(edges.back());
   const auto place = [&](double value) {
-    return 10.0 + (std::log10(value) - low) / (high - low) * (kChartWidth - 20.0);
+    return kMargin + (std::log10(value) - low) / (high - low) * (kChartWidth - 2.0 * kMargin);
   };
   const double bottom = kRowHeight * static_cast<double>(histograms.size());
   std::string drawing;
@@ -185,7 +185,7 @@ std::string histogram_chart(const std::string& title, const std::vector<Histogra
                                 std::to_string(histogram.below) + " below and " +
                                 std::to_string(histogram.above) + " above the scale";
     description += (description.empty() ? "" : "; ") + histogram.label + ": " + numbers +
-                   ", most of them from " + significant(edges[peak], 2) + " to " +
+                   ", the fullest bin from " + significant(edges[peak], 2) + " to " +
                    significant(edges[peak + 1], 2);
     drawing += row_label(histogram.label, y) + text_at(0.0, y + 30.0, "start", "tick", numbers);
     for (std::size_t b = 0; b < bins; ++b) {
@@ -195,7 +195,7 @@ std::string histogram_chart(const std::string& title, const std::vector<Histogra
       drawing += rectangle(place(edges[b]) + 0.5, y + kBarsBottom - height,
                            place(edges[b + 1]) - place(edges[b]) - 1.0, height, "bar");
     }
-    drawing += line(10.0, y + kBarsBottom, kChartWidth - 10.0, y + kBarsBottom, "axis");
+    drawing += line(kMargin, y + kBarsBottom, kChartWidth - kMargin, y + kBarsBottom, "axis");
     y += kRowHeight;
   }
   return figure(title, description, bottom + 20.0, drawing);

@@ -47,7 +47,10 @@ bool overlap(const Box& a, const Box& b) {
 // done: to the right.
 class LabelPlacer {
  public:
-  void block(double x, double y) { taken_.push_back({x - 8.0, y - 8.0, x + 8.0, y + 8.0}); }
+  void block(double x, double y, double top, double bottom) {
+    taken_.push_back({x - 8.0, y - 8.0, x + 8.0, y + 8.0});
+    if (top < bottom) taken_.push_back({x - 4.0, top, x + 4.0, bottom});
+  }
 
   std::string place(const std::string& label, double x, double y) {
     const double width = text_width(label);
@@ -82,13 +85,13 @@ std::string axes(const Scale& x, const Scale& y, const std::string& x_name,
                  const std::string& y_name) {
   std::string drawing = text_at(0.0, 14.0, "start", "tick", y_name + " \u2191") +
                         text_at(kRight, kHeight - 8.0, "end", "tick", x_name + " \u2192");
-  for (const double value : ticks(y.low, y.high, 5)) {
+  for (const auto& [value, text] : ticks(y.low, y.high, 5)) {
     drawing += line(kLeft, y.place(value), kRight, y.place(value), "grid") +
-               text_at(kLeft - 6.0, y.place(value) + 4.0, "end", "tick", significant(value, 4));
+               text_at(kLeft - 6.0, y.place(value) + 4.0, "end", "tick", text);
   }
-  for (const double value : ticks(x.low, x.high, 5)) {
+  for (const auto& [value, text] : ticks(x.low, x.high, 5)) {
     drawing += line(x.place(value), kBottom, x.place(value), kBottom + 5.0, "axis") +
-               text_at(x.place(value), kBottom + 19.0, "middle", "tick", significant(value, 3));
+               text_at(x.place(value), kBottom + 19.0, "middle", "tick", text);
   }
   return drawing + line(kLeft, kBottom, kRight, kBottom, "axis");
 }
@@ -130,7 +133,9 @@ std::string scatter_chart(const std::string& title, const std::string& x_name,
   std::string drawing = axes(x, y, x_name, y_name);
   LabelPlacer labels;
   for (const ScatterPoint& point : points) {
-    if (is_drawn(point)) labels.block(x.place(point.x), y.place(point.y));
+    if (!is_drawn(point)) continue;
+    const auto [bottom, top] = extent(point);
+    labels.block(x.place(point.x), y.place(point.y), y.place(top), y.place(bottom));
   }
   for (std::size_t i = 0; i < points.size(); ++i) {
     const ScatterPoint& point = points[i];

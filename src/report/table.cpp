@@ -40,6 +40,21 @@ const char* html_class(const Column& column) {
 
 }  // namespace
 
+Table without_empty_columns(const Table& table) {
+  check_shape(table);
+  Table kept;
+  kept.caption = table.caption;
+  kept.rows.resize(table.rows.size());
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    const bool has_any = std::any_of(table.rows.begin(), table.rows.end(),
+                                     [&](const auto& row) { return !row[i].empty(); });
+    if (!has_any) continue;
+    kept.columns.push_back(table.columns[i]);
+    for (std::size_t r = 0; r < table.rows.size(); ++r) kept.rows[r].push_back(table.rows[r][i]);
+  }
+  return kept;
+}
+
 std::string terminal_text(const Table& table) {
   check_shape(table);
   std::vector<std::size_t> widths;
@@ -82,7 +97,8 @@ std::string markdown_text(const Table& table) {
 std::string html_text(const Table& table) {
   check_shape(table);
   std::string text = "<table>\n";
-  if (!table.caption.empty()) text += "<caption>" + escape_html(table.caption) + "</caption>\n";
+  if (!table.caption.empty())
+    text += "<caption><span>" + escape_html(table.caption) + "</span></caption>\n";
   text += "<thead><tr>";
   for (const Column& column : table.columns) {
     text += std::string("<th scope=\"col\"") + html_class(column) + ">" +

@@ -21,6 +21,9 @@ struct Table {
   std::string caption = {};  // of HTML tables; may be empty
 };
 
+// The table without the columns in which every cell is empty.
+[[nodiscard]] Table without_empty_columns(const Table& table);
+
 // Columns padded to their widest cell and two spaces apart, a line under the headers. Characters
 // outside ASCII count as one column wide. Cells are printable() and on one line.
 [[nodiscard]] std::string terminal_text(const Table& table);

@@ -37,5 +37,26 @@ TEST(HtmlTable, EscapesItsText) {
       "</table>\n");
 }
 
+TEST(HtmlTable, HasItsCaption) {
+  const Table table = {{{"a", Align::kLeft}}, {{"1"}}, "<c>"};
+  EXPECT_TRUE(
+      html_text(table).starts_with("<table>\n<caption><span>&lt;c&gt;</span></caption>\n<thead>"));
+}
+
+TEST(TerminalTable, KeepsRowsOnALineAndTerminalsAsTheyAre) {
+  const Table table = {{{"a", Align::kLeft}}, {{"x\ny\x1B[31m"}}};
+  EXPECT_EQ(terminal_text(table), "a\n--------\nx y\uFFFD[31m\n");
+}
+
+TEST(WithoutEmptyColumns, KeepsThoseWithACell) {
+  const Table table = {{{"a", {}}, {"b", {}}, {"c", {}}}, {{"1", "", ""}, {"", "", "2"}}, "t"};
+  const Table kept = without_empty_columns(table);
+  ASSERT_EQ(kept.columns.size(), 2U);
+  EXPECT_EQ(kept.columns[1].header, "c");
+  EXPECT_EQ(kept.rows[0], (std::vector<std::string>{"1", ""}));
+  EXPECT_EQ(kept.rows[1], (std::vector<std::string>{"", "2"}));
+  EXPECT_EQ(kept.caption, "t");
+}
+
 }  // namespace
 }  // namespace fptq::report
