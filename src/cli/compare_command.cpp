@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/evaluation.h"
 #include "cli/figures.h"
+#include "cli/fresh_process.h"
 #include "cli/manifest_figures.h"
 #include "cli/options.h"
 #include "cli/provenance.h"
@@ -98,6 +99,14 @@ Status add_asked_samples(const CompareOptions& options,
   std::vector<RunOptions> runs(models.size(), options.run);
   runs.front() = baseline_run;
   return add_samples(models, runs, sample_prompts(text, count), options.common, console, page);
+}
+
+// The page says as well what was said while its numbers were taken.
+void note_noise(const eval::EvalResult& result, report::Comparison& page) {
+  if (result.resources.rounds.empty()) return;
+  if (auto warning = noise_warning(result.model, result.resources.rounds)) {
+    page.warnings.push_back(*std::move(warning));
+  }
 }
 
 Status write_reports(const CompareOptions& options, const report::Comparison& page) {
@@ -188,10 +197,14 @@ Status run_compare(const CompareOptions& options) {
   FPTQ_TRY(Evaluation baseline, evaluate(options.baseline, options.common, baseline_run,
                                          baseline_evaluation, tasks, console, cost_of(0)));
   report::Comparison page;
-  FPTQ_TRY(page.provenance, provenance(options));
+  // Hashing a model of one file takes a while.
+  if (!options.html.empty() || !options.markdown.empty()) {
+    FPTQ_TRY(page.provenance, provenance(options));
+  }
   std::vector<std::filesystem::path> measured = {options.baseline};
   page.models.push_back(figures(baseline));
   FPTQ_TRY_VOID(add_manifest_figures(options.baseline, page.models.back()));
+  note_noise(baseline.result, page);
   eval::Comparison comparison;
   comparison.baseline = std::move(baseline.result);
 
@@ -208,6 +221,7 @@ Status run_compare(const CompareOptions& options) {
       page.models.push_back(figures(*candidate));
       measured.push_back(model);
       FPTQ_TRY_VOID(add_manifest_figures(model, page.models.back()));
+      note_noise(candidate->result, page);
       comparison.candidates.push_back(std::move(candidate->result));
     } else if (!is_failed_check(outcome)) {
       break;

@@ -84,7 +84,8 @@ Result<eval::ModelCost> measure_once(const std::vector<std::string>& arguments,
   return eval::parse_model_cost(json, where);
 }
 
-// A sentence where a model's measurement was disturbed.
+}  // namespace
+
 std::optional<std::string> noise_warning(const std::string& model,
                                          const std::vector<eval::ModelCost>& rounds) {
   double others = 0.0;
@@ -106,8 +107,6 @@ std::optional<std::string> noise_warning(const std::string& model,
   return fmt::format("{}: rounds differ by {:.0f} percent in tokens per second; measure again",
                      model, 100.0 * width);
 }
-
-}  // namespace
 
 void add_bench_length_flags(CLI::App& command, BenchFlags& flags) {
   command.add_option("--bench-prompt", flags.prompt_tokens, "Tokens of the prompt")

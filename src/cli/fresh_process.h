@@ -5,6 +5,7 @@
 #include <CLI/App.hpp>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,11 @@ struct CostSubject {
 
 // Which subject is measured when: each in turn, `rounds` times (0 1 0 1 0 1).
 [[nodiscard]] std::vector<std::size_t> take_turns(std::size_t subjects, std::size_t rounds);
+
+// A sentence where a model's measurement was disturbed: other processes used the machine, or its
+// rounds differ by more than they usually do. rounds: at least one.
+[[nodiscard]] std::optional<std::string> noise_warning(const std::string& model,
+                                                       const std::vector<eval::ModelCost>& rounds);
 
 // What models cost, in the order of `subjects`: of each, `rounds` processes of this program that
 // measure nothing else. Models take_turns(), so that a machine that becomes slower, or

@@ -1,7 +1,10 @@
 """fptq compare: one table, the same as JSON, and as a page."""
+import csv
+import hashlib
 import json
 import math
 import random
+import shutil
 import unittest
 
 import harness
@@ -160,6 +163,90 @@ class Compare(harness.ProgramTest):
         for foreign in ('<script', 'javascript:', '<link', '<img', '@import', 'src='):
             self.assertNotIn(foreign, html.lower())
         self.assertEqual([page], list(self.folder.glob('page*')))
+
+    def test_the_page_has_every_section(self):
+        page = self.folder / 'sections.html'
+        result = self.compare('--kl-text', self.text, '--bench', '--bench-rounds', 1,
+                              '--bench-tokens', 4, '--html', page)
+        self.assertEqual(0, result.returncode, result.stderr)
+        html = page.read_text()
+        for section in ('quality', 'divergence', 'layers', 'cost', 'samples', 'receipt', 'repeat'):
+            self.assertEqual(1, html.count(f'<h2 id="{section}">'), section)
+        for text in ('rtn (w4g32-a8t) is ', 'Positions by their KL divergence',
+                     'relative error of the weights by block and linear',
+                     'Bytes on disk by kind of tensor', 'Time of each generated token'):
+            self.assertIn(text, html)
+        self.assertEqual(5 * 3, html.count('<article'))  # five texts by three models
+        hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in
+                  (self.text, self.model / 'config.json',
+                   self.candidates[0] / 'fptq_manifest.json')]
+        for fact in (f'fptq compare {self.model} ', f'--html {page}<', *hashes):
+            self.assertIn(fact, html)
+
+    def test_as_many_sample_texts_as_asked_for(self):
+        page = self.folder / 'samples.html'
+        for count in (0, 2):
+            self.assertEqual(0, self.compare('--html', page, '--samples', count).returncode)
+            self.assertEqual(count * 3, page.read_text().count('<article'))
+        self.fail_with(2, 'compare', self.model, self.candidates[0], '--samples', '-1',
+                       says='--samples')
+
+    def test_sample_texts_need_no_text(self):
+        page = self.folder / 'neutral.html'
+        self.succeed('compare', self.model, self.model, '--html', page, '--samples', 3)
+        html = page.read_text()
+        self.assertIn('Once upon a time', html)
+        self.assertEqual(3, html.count('The same as the baseline: '))
+        self.assertNotIn('<mark>', html)
+
+    def test_markdown_has_summary_table_and_provenance(self):
+        file = self.folder / 'report.md'
+        result = self.compare('--kl-text', self.text, '--markdown', file)
+        self.assertEqual(0, result.returncode, result.stderr)
+        text = file.read_text()
+        self.assertTrue(text.startswith('# model and models made from it\n'))
+        for candidate, scheme in (('rtn', 'w4g32-a8t'), ('int8', 'w8c-a8t')):
+            self.assertIn(f'\n- {candidate} ({scheme}) is ', text)
+        rows = [line for line in text.splitlines() if line.startswith('| ')]
+        self.assertEqual(4, len([row for row in rows if row.count('|') == rows[0].count('|')]))
+        self.assertIn(hashlib.sha256(self.text.read_bytes()).hexdigest(), text)
+        self.assertIn('most probable tokens agree', result.stdout.decode())
+
+    def test_csv_has_the_numbers_of_the_json(self):
+        file = self.folder / 'report.csv'
+        found = self.json_of('compare', self.model, *self.candidates, '--ppl', self.text,
+                             '--kl-text', self.text, '--csv', file)
+        with file.open(newline='') as lines:
+            rows = list(csv.DictReader(lines))
+        self.assertEqual([str(self.model), *map(str, self.candidates)],
+                         [row['model'] for row in rows])
+        context = found['baseline']['ppl'][0]['ctx']
+        for row, entry in zip(rows, (found['baseline'], *found['candidates']), strict=True):
+            self.assertEqual(entry['ppl'][0]['value'], float(row[f'ppl_gptq_ctx{context}']))
+            self.assertEqual(entry['resources']['disk_bytes'], int(row['disk_bytes']))
+            self.assertNotIn('decode_tok_s', row)
+        self.assertEqual('', rows[0]['kl_mean'])
+        self.assertEqual(found['candidates'][0]['kl']['mean'], float(rows[1]['kl_mean']))
+
+    def test_reports_that_cannot_be_written_are_named(self):
+        for flag in ('--markdown', '--csv'):
+            result = self.compare(flag, self.text / 'report')
+            self.assertEqual(3, result.returncode)
+            self.assertIn(str(self.text / 'report'), result.stderr.decode())
+            self.assertIn('w8c-a8t', result.stdout.decode())
+
+    def test_sample_texts_of_another_tokenizer_cost_no_results(self):
+        other = self.folder / 'other'
+        shutil.copytree(self.model, other)
+        tokenizer = json.loads((other / 'tokenizer.json').read_text())
+        tokenizer['post_processor'] = None  # no BOS
+        (other / 'tokenizer.json').write_text(json.dumps(tokenizer))
+        page = self.folder / 'other.html'
+        result = harness.fptq('compare', self.model, other, '--html', page, '--samples', '1')
+        self.assertEqual(3, result.returncode, result.stderr)
+        self.assertIn(f'{other}: sample texts: expected the tokens that the baseline makes',
+                      result.stderr.decode())
+        self.assertIn('no sample texts: ', page.read_text())
 
     def test_a_page_that_cannot_be_written_costs_no_results(self):
         result = self.compare('--html', self.text / 'page.html')
