@@ -1,5 +1,6 @@
 #include "cli/figures.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fptq::cli {
@@ -77,7 +78,9 @@ void add_resources(const eval::Resources& resources, report::ModelFigures& figur
   figures.token_s_median = resources.token_s_median;
   figures.token_s_p95 = resources.token_s_p95;
   figures.energy_j_per_token = resources.energy_j_per_token;
-  figures.cpu_others_during = resources.cpu_others_during;
+  for (const eval::ModelCost& round : resources.rounds) {
+    figures.other_work = std::max(figures.other_work, round.other_work());
+  }
   if (resources.disk_bytes_of) figures.disk_by_kind = kinds_of(*resources.disk_bytes_of);
   for (const eval::ModelCost& round : resources.rounds) {
     figures.token_s.insert(figures.token_s.end(), round.token_s.begin(), round.token_s.end());

@@ -146,7 +146,7 @@ std::vector<CsvColumn> csv_columns(const Comparison& comparison) {
   columns.push_back(member("token_s_median", &M::token_s_median));
   columns.push_back(member("token_s_p95", &M::token_s_p95));
   columns.push_back(member("energy_j_per_token", &M::energy_j_per_token));
-  columns.push_back(member("cpu_others_during", &M::cpu_others_during));
+  columns.push_back(member("other_work", &M::other_work));
   add_verdicts(columns, comparison);
   return columns;
 }

@@ -244,7 +244,7 @@ std::vector<std::string> comparison_legend(const Comparison& comparison) {
         "tokens, "
         "in brackets what 95 % of them stay below.");
   }
-  if (has(comparison, [](const ModelFigures& m) { return m.cpu_others_during.has_value(); })) {
+  if (has(comparison, [](const ModelFigures& m) { return m.other_work.has_value(); })) {
     lines.push_back("other work: share of the processors that other programs used meanwhile.");
   }
   if (errors) lines.push_back("\u00B1: standard error.");
