@@ -32,7 +32,7 @@ th.number, td.number { text-align: right; }
 .main { margin-bottom: .25rem; } .main tbody tr:first-child { background: var(--panel); }
 .main th, .main td { border-right: 1px solid var(--line); } .main th:last-child, .main td:last-child { border-right: 0; }
 .verdicts td:last-child { white-space: normal; min-width: 16rem; }
-.charts { display: grid; margin-top: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(22.5rem, 100%), 1fr)); gap: 1rem; align-items: start; }
+.charts { display: grid; margin-top: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(22.5rem, 100%), 1fr)); gap: 1rem; align-items: start; }
 figure { margin: 0; padding: .9rem .9rem .75rem; background: var(--panel); border: 1px solid var(--line); border-radius: 8px; min-width: 0; }
 figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .6rem; }
 svg { display: block; width: 100%; max-width: 29rem; height: auto; font-size: 14px; }
@@ -56,7 +56,7 @@ mark { background: none; color: var(--differ); font-weight: 700; text-decoration
 .warning { background: var(--warnbg); color: var(--warn); border-radius: 6px; padding: .5rem .9rem; margin: .5rem 0; max-width: none; overflow-wrap: anywhere; }
 details { border: 1px solid var(--line); border-radius: 8px; padding: .6rem 1rem; margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
-.facts { width: 100%; table-layout: fixed; } .facts tbody th { font-weight: 400; max-width: none; color: var(--soft); vertical-align: top; width: 11rem; white-space: normal; overflow-wrap: anywhere; }
+.facts { width: 100%; table-layout: fixed; } .facts tbody th { font-weight: 400; max-width: none; color: var(--soft); vertical-align: top; width: 20rem; white-space: normal; overflow-wrap: anywhere; }
 .facts td { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .85rem; }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } figure { padding: .7rem .6rem .6rem; } tbody th { min-width: 8rem; } .facts, .facts tbody, .facts tr, .facts th, .facts td, .facts caption { display: block; width: auto; }
   .facts th { border: 0; padding-bottom: 0; } .facts td { padding-top: .1rem; } }

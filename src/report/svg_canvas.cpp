@@ -9,7 +9,7 @@
 namespace fptq::report {
 namespace {
 
-constexpr std::size_t kMostLabelCharacters = 48;
+constexpr std::size_t kMostLabelCharacters = 44;
 
 bool continues_character(char c) {
   return (static_cast<unsigned char>(c) & 0xC0U) == 0x80;

@@ -74,7 +74,10 @@ class LabelPlacer {
     box.left -= excess;
     box.right -= excess;
     taken_.push_back(box);
-    return text_at(box.left, (box.top + box.bottom) / 2 + 5.0, "start", "label", label);
+    // The width is an estimate: the end that is at the point stays there.
+    const bool is_left = box.right <= x;
+    return text_at(is_left ? box.right : box.left, (box.top + box.bottom) / 2 + 5.0,
+                   is_left ? "end" : "start", "label", label);
   }
 
  private:
