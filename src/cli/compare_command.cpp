@@ -109,6 +109,32 @@ void note_noise(const eval::EvalResult& result, report::Comparison& page) {
   }
 }
 
+// Adds what only reports show. What cannot be had becomes a warning on the page, and is no reason
+// to lose the rest. Returns the first error.
+Status complete_page(const CompareOptions& options,
+                     const std::vector<std::filesystem::path>& models,
+                     const RunOptions& baseline_run, Console& console, report::Comparison& page) {
+  Status first;
+  const auto note = [&](const Status& status, const std::string& without) {
+    if (status) return;
+    page.warnings.push_back("without " + without + ": " + status.error().message);
+    if (first) first = status;
+  };
+  if (!options.html.empty()) {
+    for (std::size_t i = 0; i < models.size(); ++i) {
+      note(add_manifest_figures(models[i], page.models[i]), "errors by layer");
+    }
+  }
+  note(add_asked_samples(options, models, baseline_run, console, page), "sample texts");
+  // Hashing a model of one file takes a while.
+  if (!options.html.empty() || !options.markdown.empty()) {
+    Result<Facts> facts = provenance(options);
+    note(facts ? Status() : facts.error(), "all that repeats the measurement");
+    if (facts) page.provenance = *std::move(facts);
+  }
+  return first;
+}
+
 Status write_reports(const CompareOptions& options, const report::Comparison& page) {
   if (!options.markdown.empty()) {
     FPTQ_TRY_VOID(write_text_file(options.markdown, report::comparison_markdown(page)));
@@ -197,13 +223,8 @@ Status run_compare(const CompareOptions& options) {
   FPTQ_TRY(Evaluation baseline, evaluate(options.baseline, options.common, baseline_run,
                                          baseline_evaluation, tasks, console, cost_of(0)));
   report::Comparison page;
-  // Hashing a model of one file takes a while.
-  if (!options.html.empty() || !options.markdown.empty()) {
-    FPTQ_TRY(page.provenance, provenance(options));
-  }
   std::vector<std::filesystem::path> measured = {options.baseline};
   page.models.push_back(figures(baseline));
-  FPTQ_TRY_VOID(add_manifest_figures(options.baseline, page.models.back()));
   note_noise(baseline.result, page);
   eval::Comparison comparison;
   comparison.baseline = std::move(baseline.result);
@@ -220,7 +241,6 @@ Status run_compare(const CompareOptions& options) {
     if (candidate) {
       page.models.push_back(figures(*candidate));
       measured.push_back(model);
-      FPTQ_TRY_VOID(add_manifest_figures(model, page.models.back()));
       note_noise(candidate->result, page);
       comparison.candidates.push_back(std::move(candidate->result));
     } else if (!is_failed_check(outcome)) {
@@ -237,11 +257,8 @@ Status run_compare(const CompareOptions& options) {
   print_published(comparison.baseline, console);
   if (!outcome && !is_failed_check(outcome)) return outcome;
   FPTQ_TRY_VOID(write_samples(comparison, tasks));
-  const Status samples = add_asked_samples(options, measured, baseline_run, console, page);
-  if (!samples) {
-    page.warnings.push_back("no sample texts: " + samples.error().message);
-    outcome = samples;
-  }
+  const Status completed = complete_page(options, measured, baseline_run, console, page);
+  if (!completed) outcome = completed;
   FPTQ_TRY_VOID(write_reports(options, page));
   FPTQ_TRY_VOID(write_json(options.common, eval::to_json(comparison)));
   return outcome;

@@ -106,17 +106,23 @@ report::ModelFigures figures(const Evaluation& evaluation) {
   return figures;
 }
 
+namespace {
+
 // A column's name in the report, where the verdict is about one.
-static std::string column_of(const eval::Verdict& verdict) {
+std::string column_of(const eval::Verdict& verdict) {
   for (const eval::Protocol protocol :
        {eval::Protocol::kGptq, eval::Protocol::kLlamaCpp, eval::Protocol::kLmEval}) {
     const std::string name(eval::protocol_name(protocol));
     if (verdict.measure != name + " perplexity") continue;
-    return report::measure_name(report::PerplexityFigure{
-        .protocol = name, .unit = protocol == eval::Protocol::kLmEval ? "word" : "token"});
+    report::PerplexityFigure figure;
+    figure.protocol = name;
+    figure.unit = protocol == eval::Protocol::kLmEval ? "word" : "token";
+    return report::measure_name(figure);
   }
   return verdict.measure;
 }
+
+}  // namespace
 
 std::vector<report::VerdictFigure> figures(std::span<const eval::Verdict> verdicts) {
   std::vector<report::VerdictFigure> result;

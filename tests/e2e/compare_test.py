@@ -235,6 +235,17 @@ class Compare(harness.ProgramTest):
             self.assertIn(str(self.text / 'report'), result.stderr.decode())
             self.assertIn('w8c-a8t', result.stdout.decode())
 
+    def test_a_manifest_that_is_no_json_costs_no_results(self):
+        broken = self.folder / 'broken'
+        shutil.copytree(self.candidates[0], broken)
+        (broken / 'fptq_manifest.json').write_text('{')
+        page = self.folder / 'broken.html'
+        result = harness.fptq('compare', self.model, broken, '--html', page, '--samples', '0')
+        self.assertEqual(3, result.returncode, result.stderr)
+        self.assertIn('fptq_manifest.json', result.stderr.decode())
+        self.assertIn('w4g32-a8t', result.stdout.decode())
+        self.assertIn('without errors by layer: ', page.read_text())
+
     def test_sample_texts_of_another_tokenizer_cost_no_results(self):
         other = self.folder / 'other'
         shutil.copytree(self.model, other)
@@ -246,7 +257,7 @@ class Compare(harness.ProgramTest):
         self.assertEqual(3, result.returncode, result.stderr)
         self.assertIn(f'{other}: sample texts: expected the tokens that the baseline makes',
                       result.stderr.decode())
-        self.assertIn('no sample texts: ', page.read_text())
+        self.assertIn('without sample texts: ', page.read_text())
 
     def test_a_page_that_cannot_be_written_costs_no_results(self):
         result = self.compare('--html', self.text / 'page.html')
