@@ -247,7 +247,7 @@ class Compare(harness.ProgramTest):
         self.assertIn('without errors by layer: ', page.read_text())
 
     def test_sample_texts_of_another_tokenizer_cost_no_results(self):
-        other = self.folder / 'other'
+        other = self.folder / 'retokenized'
         shutil.copytree(self.model, other)
         tokenizer = json.loads((other / 'tokenizer.json').read_text())
         tokenizer['post_processor'] = None  # no BOS

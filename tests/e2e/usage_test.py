@@ -27,7 +27,7 @@ class Usage(harness.ProgramTest):
         self.fail_with(2, 'frobnicate', says='frobnicate')
 
     def test_commands_that_are_not_offered_are_unknown(self):
-        for command in ['chat', 'serve', 'pull', 'doctor']:
+        for command in ['chat', 'serve', 'doctor']:
             self.fail_with(2, command, 'x')
 
     def test_unknown_flag_names_the_help_of_its_command(self):
@@ -35,7 +35,7 @@ class Usage(harness.ProgramTest):
 
     def test_missing_model(self):
         for command in COMMANDS:
-            if command not in ('bench', 'quantize'):  # which can do without
+            if command not in ('bench', 'eval', 'quantize'):  # which can do without
                 self.fail_with(2, command, says='required')
 
     def test_wrong_values_say_what_is_accepted(self):
