@@ -61,7 +61,7 @@ std::string rectangle(double x, double y, double width, double height,
 }
 
 std::string row_label(const std::string& label, double y) {
-  const std::string text =
+  std::string text =
       text_at(0.0, y + 13.0, "start", "label", shortened(label, kMostLabelCharacters));
   if (characters(label) <= kMostLabelCharacters) return text;
   return "<g><title>" + escape_html(label) + "</title>" + text + "</g>\n";

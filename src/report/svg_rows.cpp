@@ -54,7 +54,8 @@ std::string kinds_key(const std::vector<std::string>& kinds, double y) {
   std::string drawing;
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     const double x = i % 2 == 0 ? 0.0 : kChartWidth / 2.0;
-    const double top = y + 24.0 * static_cast<double>(i / 2);
+    const std::size_t row = i / 2;
+    const double top = y + 24.0 * static_cast<double>(row);
     drawing += part(i, x, top, 26.0, 16.0) +
                text_at(x + 34.0, top + 13.0, "start", "label", shortened(kinds[i], 24));
   }
@@ -98,8 +99,8 @@ std::string stacked_chart(const std::string& title, const std::vector<std::strin
     y += kRowHeight;
   }
   drawing += kinds_key(kinds, y + 2.0);
-  return figure(title, description, y + 24.0 * static_cast<double>((kinds.size() + 1) / 2),
-                drawing);
+  const std::size_t key_rows = (kinds.size() + 1) / 2;
+  return figure(title, description, y + 24.0 * static_cast<double>(key_rows), drawing);
 }
 
 std::string strip_chart(const std::string& title, const std::string& unit,
