@@ -67,7 +67,7 @@ summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
   h2 { margin-top: 1.5rem; } .warning { border: 1px solid var(--ink); } .skip, .contents { display: none; }
   .scroll, .tall { overflow: visible; max-height: none; } details::details-content { content-visibility: visible; display: block; }
   table { font-size: 7.5pt; } th, td { padding: .25rem .35rem; white-space: normal; overflow-wrap: break-word; } tbody th { min-width: 6rem; }
-  thead { display: table-header-group; } tr, figure, .text, .warning { break-inside: avoid; } h2, h3, h4, figcaption, caption { break-after: avoid; }
+  thead { display: table-header-group; } tr, figure, .text, .warning { break-inside: avoid; } h2, h3, h4, blockquote, figcaption, caption { break-after: avoid; }
   .charts { grid-template-columns: repeat(3, 1fr); } svg, .bar, .dot, .part, .mark { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 )";
 
