@@ -150,6 +150,11 @@ QuantizedRow quantize_row_dynamic(std::span<const float> row, bool symmetric) {
   return result;
 }
 
+float static_symmetric_scale(float absmax) {
+  const float scale = absmax / 127.0f;
+  return std::isnormal(scale) && std::isfinite(1.0f / scale) ? scale : kEmptyScale;
+}
+
 QuantizedRow quantize_row_static(std::span<const float> row, const Grid& grid, bool symmetric) {
   const bool finite = std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); });
   if (!finite) return zero_row(row.size(), std::numeric_limits<float>::quiet_NaN());

@@ -104,6 +104,10 @@ inline constexpr float kTinyActivation = 0x1.0p-100f;
 // with a NaN or an infinity gets a NaN scale and codes 0, so that the damage stays visible.
 [[nodiscard]] QuantizedRow quantize_row_dynamic(std::span<const float> row, bool symmetric);
 
+// The scale of a fixed symmetric grid for |x| up to absmax: absmax / 127, and kEmptyScale where
+// that or its inverse is no normal number.
+[[nodiscard]] float static_symmetric_scale(float absmax);
+
 // The same with a fixed grid: q = clamp(rint(x * (1 / scale)) + zero_point), to [-127, 127] where
 // symmetric, else to [-128, 127].
 [[nodiscard]] QuantizedRow quantize_row_static(std::span<const float> row, const Grid& grid,

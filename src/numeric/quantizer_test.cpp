@@ -147,5 +147,13 @@ TEST(QuantizeRowStatic, ClampsToTheGrid) {
   EXPECT_EQ((std::vector<std::int8_t>{-128, 9, 10, 127}), asymmetric.codes);
 }
 
+TEST(StaticScale, IsANormalNumberWithANormalInverse) {
+  EXPECT_EQ(static_symmetric_scale(254.0f), 2.0f);
+  for (const float nothing : {0.0f, 1e-44f, 1e-37f, std::numeric_limits<float>::infinity(),
+                              std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_EQ(static_symmetric_scale(nothing), kEmptyScale) << nothing;
+  }
+}
+
 }  // namespace
 }  // namespace fptq

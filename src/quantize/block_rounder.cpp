@@ -37,12 +37,6 @@ bool has_static_activations(const TensorPlan& plan) {
   return plan.scheme.activations && !plan.scheme.activations->dynamic;
 }
 
-// The largest |x| of a symmetric 8-bit grid is 127 steps (numeric/quantizer.h).
-float static_scale(float absmax) {
-  const float scale = absmax / 127.0f;
-  return std::isnormal(scale) && std::isfinite(1.0f / scale) ? scale : kEmptyScale;
-}
-
 }  // namespace
 
 struct BlockRounder::Impl {
@@ -223,7 +217,7 @@ Result<float> BlockRounder::Impl::measured_scale(BlockInput input) {
     }
     for (const float value : x) absmax = std::max(absmax, std::abs(value));
   }
-  return static_scale(absmax);
+  return static_symmetric_scale(absmax);
 }
 
 Result<std::vector<double>> BlockRounder::Impl::input_squares(

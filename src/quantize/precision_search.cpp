@@ -245,7 +245,7 @@ class Measurement {
     if (activations && !activations->dynamic) {
       float absmax = 0;
       for (const float value : x) absmax = std::max(absmax, std::abs(value));
-      grid = Grid{std::max(absmax / 127.0f, kEmptyScale), 0};
+      grid = Grid{static_symmetric_scale(absmax), 0};
     }
     std::optional<Tensor> bias;
     if (job_.checkpoint->find(linear.module + ".bias") != nullptr) {
