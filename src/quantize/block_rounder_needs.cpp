@@ -47,7 +47,9 @@ std::uint64_t BlockRounder::working_bytes(const Recipe& recipe, const model::Lla
 
 std::uint64_t BlockRounder::disk_bytes(const Recipe& recipe, const model::LlamaConfig& config,
                                        std::uint64_t tokens) {
-  const std::uint64_t streams = recipe.rounding == algo::Rounding::kGptq ? 2 : 1;
+  const bool corrects =
+      recipe.rounding == algo::Rounding::kGptq && recipe.calibrated.correction != 0;
+  const std::uint64_t streams = corrects ? 2 : 1;
   std::uint64_t codes = 0;
   for (const BlockLinear linear : model::kBlockLinears) {
     const Shape shape = model::block_linear_shape(config, linear);

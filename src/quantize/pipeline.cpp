@@ -70,8 +70,9 @@ std::uint64_t copied_bytes(const io::Checkpoint& checkpoint) {
   return copied;
 }
 
+// source: before it was transformed; what is made of it is in no file anyway.
 Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparation& preparation,
-                                           std::size_t threads) {
+                                           const io::Checkpoint& source, std::size_t threads) {
   const io::Checkpoint& checkpoint = preparation.checkpoint();
   if (!recipe.needs_calibration()) return CalibrationNeeds{};
   FPTQ_TRY(const model::LlamaConfig config,
@@ -80,7 +81,7 @@ Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparati
   // The block that is quantized and the original one.
   std::uint64_t copies = preparation.transforms() ? 2 * block_copy_bytes(config) : 0;
   const auto samples = recipe.calibration.samples + recipe.calibration.self_samples;
-  const std::uint64_t copied = copied_bytes(checkpoint);
+  const std::uint64_t copied = copied_bytes(source);
   copies += 2 * copied / config.num_layers;
   CalibrationNeeds needs{BlockRounder::working_bytes(recipe, config, seqlen, threads) + copies,
                          BlockRounder::disk_bytes(recipe, config, samples * seqlen)};
@@ -354,7 +355,7 @@ Result<QuantizeReport> quantize_checkpoint(const Recipe& recipe, const io::Check
            Preparation::begin(recipe, checkpoint, *options.pool, options.isa));
   const Plan& plan = preparation.plan();
   FPTQ_TRY(const CalibrationNeeds needs,
-           calibration_needs(recipe, preparation, options.pool->threads()));
+           calibration_needs(recipe, preparation, checkpoint, options.pool->threads()));
   FPTQ_TRY_VOID(
       check_memory(std::max(plan.working_bytes, needs.memory_bytes), options.ram_limit_bytes));
   FPTQ_TRY(OutputDirectory directory,

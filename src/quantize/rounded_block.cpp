@@ -67,6 +67,7 @@ Result<SavedBlock> SavedBlock::open(const fs::path& directory) {
   FPTQ_TRY(const std::string text, read_text_file(where, std::uint64_t{1} << 28));
   FPTQ_TRY(Json report, parse_json(text, where));
   if (!report.is_object() || !report.contains("input_scales") || !report.contains("sha256") ||
+      !report.contains("report") || !report["sha256"].is_string() ||
       !report["input_scales"].is_object()) {
     return damaged(where, "the report of a rounded block");
   }
