@@ -137,7 +137,12 @@ def recipe_seeds():
     yield b'{weights: w4c-asym, activations: a8t-asym, overrides: [{match: "(a|b)+", scheme: keep}]}'
 
 
-SEEDS = {'config': config_seeds, 'gguf': gguf_seeds, 'llama2c': llama2c_seeds,
+def csv_seeds():
+    yield b'question,choice0,answer\n"What, ""who""\nand why?",x,3\n'
+    yield b'a,,\r\n"",b\r\n\n1'
+
+
+SEEDS = {'config': config_seeds, 'csv': csv_seeds, 'gguf': gguf_seeds, 'llama2c': llama2c_seeds,
          'recipe': recipe_seeds, 'safetensors': safetensors_seeds}
 
 

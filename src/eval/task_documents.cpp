@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/csv.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/utf8.h"
-#include "eval/csv.h"
 #include "text/parquet.h"
 
 namespace fptq::eval {

@@ -1,8 +1,8 @@
-#include "eval/csv.h"
+#include "base/csv.h"
 
 #include <utility>
 
-namespace fptq::eval {
+namespace fptq {
 namespace {
 
 class CsvReader {
@@ -82,4 +82,4 @@ Result<std::vector<CsvRecord>> parse_csv(std::string_view text, const std::strin
   return CsvReader(text, where).read();
 }
 
-}  // namespace fptq::eval
+}  // namespace fptq

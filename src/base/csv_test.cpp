@@ -1,10 +1,10 @@
-#include "eval/csv.h"
+#include "base/csv.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace fptq::eval {
+namespace fptq {
 namespace {
 
 // "a|b;c" for two records of which the first has two fields; or the error's message.
@@ -50,4 +50,4 @@ TEST(Csv, RefusesQuotesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace fptq::eval
+}  // namespace fptq

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace fptq::eval {
+namespace fptq {
 
 struct CsvRecord {
   std::vector<std::string> fields;
@@ -22,4 +22,4 @@ struct CsvRecord {
 [[nodiscard]] Result<std::vector<CsvRecord>> parse_csv(std::string_view text,
                                                        const std::string& where);
 
-}  // namespace fptq::eval
+}  // namespace fptq
