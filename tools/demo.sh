@@ -43,7 +43,7 @@ main() {
   echo
   echo "Perplexity and KL divergence on $text: $(wc -w < "$text") words of short stories"
   echo "that were written for this repository; no model was trained on them."
-  show "$fptq" compare "$base" "$work/$model-fptq" "$work/$model-rtn" "$work/$model-int8" --ppl "$text" --ctx 256 \
+  show "$fptq" compare "$base" "$work/$model-fptq" "$work/$model-rtn" "$work/$model-int8" --ppl "$text" --ctx 128 \
     --kl "$base" --kl-text "$text" --bench --html "$work/$model.html"
   local candidate
   for candidate in "$base" "$work/$model-fptq" "$work/$model-rtn" "$work/$model-int8"; do

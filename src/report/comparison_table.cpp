@@ -204,7 +204,9 @@ Table comparison_table(const Comparison& comparison) {
   add("first token s", number_cell(&ModelFigures::first_token_s, 1.0));
   add("ms/token (p95)", token_cell);
   add("J/token", number_cell(&ModelFigures::energy_j_per_token, 1.0));
-  add("other work %", number_cell(&ModelFigures::other_work, 100.0));
+  add("other work %", [](const ModelFigures& model, const ModelFigures&) {
+    return model.other_work ? fixed(100.0 * *model.other_work, 1) : std::string();
+  });
   add("peak memory", bytes_cell(&ModelFigures::peak_rss_bytes));
   return table;
 }
