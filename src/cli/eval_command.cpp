@@ -63,7 +63,7 @@ Status run_eval(const EvalOptions& options) {
 void add_eval_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* command =
-      app.add_subcommand("eval", "Measure perplexity, KL divergence and what a model costs");
+      app.add_subcommand("eval", "Measure perplexity, tasks, KL divergence and what a model costs");
   add_model_argument(*command, options->model)->required(false);
   command
       ->add_option(

@@ -321,7 +321,19 @@ Error no_such_task(std::string_view name) {
 }  // namespace
 
 Result<TaskDefinition> parse_task(std::string_view yaml, const std::string& where) {
-  FPTQ_TRY(const YamlNode root, parse_yaml(yaml, where));
+  const Result<YamlNode> parsed = parse_yaml(yaml, where);
+  if (!parsed) {
+    Error error = parsed.error();
+    if (error.message.ends_with("!function")) {
+      error.kind = Error::Kind::kUnsupported;
+      error.message +=
+          ". Python does not run here: write a template, and fields that it needs under "
+          "process_docs "
+          "(--print-task hellaswag has an example)";
+    }
+    return error;
+  }
+  const YamlNode& root = *parsed;
   if (root.kind == Kind::kNull) {
     return Error{Error::Kind::kFormat, where + ": expected a task, got an empty file"};
   }
