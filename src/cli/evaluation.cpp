@@ -108,6 +108,7 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
       ->type_name("MODE")
       ->capture_default_str();
   command.add_option("--windows", options.max_windows, "Score the first N windows only")
+      ->check(CLI::Range(0, 1'000'000'000))
       ->type_name("N");
   command.add_option("--kl", options.kl_base, "Measure KL divergence from this model")
       ->type_name("BASE");

@@ -130,6 +130,7 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
       ->type_name("NAME[=FILE]")
       ->take_all();
   command.add_option("--shots", flags.shots, "Examples in front of each document (the task's own)")
+      ->check(CLI::Range(0, 1000))
       ->type_name("N");
   command
       .add_option("--shots-from", flags.shots_from,
@@ -137,6 +138,7 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
       ->type_name("NAME=FILE")
       ->take_all();
   command.add_option("--limit", flags.limit, "Score the first N documents of each task only")
+      ->check(CLI::Range(1, 1'000'000'000))
       ->type_name("N");
   command
       .add_option("--samples-out", flags.samples_out,

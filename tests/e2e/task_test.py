@@ -172,6 +172,8 @@ class Task(harness.ProgramTest):
                      says=('expected every task once, got arc_easy twice',))
         self.rejects('--task', f'arc_easy={self.arc}', '--shots-from', f'piqa={self.arc}', code=2,
                      says=('--shots-from: expected the name of a task of --task, got piqa',))
+        for flag in ('--shots', '--limit'):
+            self.rejects('--task', f'arc_easy={self.arc}', flag, '-1', code=2, says=(flag,))
         self.rejects('--task', f'arc_easy={self.arc}', '--resume', code=2,
                      says=('--resume: expected --samples-out FILE',))
 
