@@ -7,6 +7,9 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
+use crate::abi::utf8;
+use crate::jinja_source::plain_jinja;
+
 /// The filter that jinja_source.rs puts on what is assigned to a namespace.
 pub const FILTER: &str = "fptq_bounded";
 
@@ -24,6 +27,17 @@ const VISITS_PER_FUEL: u64 = 8;
 
 pub fn install(environment: &mut Environment<'static>) {
     environment.add_filter(FILTER, |state: &State, value: Value| bounded(state, value));
+}
+
+/// A template's source as minijinja takes it, if it is text and no longer than allowed.
+pub fn checked_source(source: &[u8]) -> Result<String, String> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(format!(
+            "expected at most {MAX_SOURCE_BYTES} bytes, got {}",
+            source.len()
+        ));
+    }
+    plain_jinja(utf8(source)?)
 }
 
 /// Runs `body` on a stack of its own. Only the part that is used takes memory.

@@ -4,9 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use regex::Regex;
 
-use crate::abi::utf8;
-use crate::bounds::{self, on_deep_stack, MAX_SOURCE_BYTES};
-use crate::jinja_source::plain_jinja;
+use crate::bounds::{self, on_deep_stack};
 use crate::python;
 use crate::template::{explain, outcome_of, Outcome};
 
@@ -33,13 +31,7 @@ pub struct Failure {
 
 impl TaskTemplate {
     pub fn new(source: &[u8]) -> Result<TaskTemplate, String> {
-        if source.len() > MAX_SOURCE_BYTES {
-            return Err(format!(
-                "expected at most {MAX_SOURCE_BYTES} bytes, got {}",
-                source.len()
-            ));
-        }
-        let source = plain_jinja(utf8(source)?)?;
+        let source = bounds::checked_source(source)?;
         on_deep_stack(|| {
             let mut environment = Environment::new();
             let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();

@@ -5,9 +5,7 @@ use std::fmt;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use crate::abi::utf8;
-use crate::bounds::{self, on_deep_stack, MAX_SOURCE_BYTES};
-use crate::jinja_source::plain_jinja;
+use crate::bounds::{self, on_deep_stack};
 use crate::python;
 use crate::strftime::strftime;
 
@@ -35,13 +33,7 @@ pub struct Template {
 
 impl Template {
     pub fn new(source: &[u8]) -> Result<Template, String> {
-        if source.len() > MAX_SOURCE_BYTES {
-            return Err(format!(
-                "expected at most {MAX_SOURCE_BYTES} bytes, got {}",
-                source.len()
-            ));
-        }
-        let source = plain_jinja(utf8(source)?)?;
+        let source = bounds::checked_source(source)?;
         on_deep_stack(|| {
             let mut environment = Environment::new();
             let syntax = SyntaxConfig::builder()
