@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <algorithm>
+
 #include <cstdint>
 
 namespace fptq {
@@ -40,6 +42,12 @@ std::optional<std::size_t> invalid_utf8_at(std::string_view text) {
     at += length;
   }
   return std::nullopt;
+}
+
+std::size_t count_code_points(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) != 0x80;
+  }));
 }
 
 }  // namespace fptq

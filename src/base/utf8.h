@@ -12,4 +12,7 @@ namespace fptq {
 // forms, no surrogates, nothing above U+10FFFF), or nothing where all of `text` is UTF-8.
 [[nodiscard]] std::optional<std::size_t> invalid_utf8_at(std::string_view text);
 
+// Code points: the bytes of well-formed UTF-8 that do not continue a sequence.
+[[nodiscard]] std::size_t count_code_points(std::string_view text);
+
 }  // namespace fptq

@@ -36,5 +36,10 @@ TEST(Utf8, RejectsASequenceThatIsCutOff) {
   EXPECT_EQ(invalid_utf8_at("a\xe4\xbdz"), 1u);
 }
 
+TEST(CodePoints, AreCountedWhateverTheirBytes) {
+  EXPECT_EQ(count_code_points(""), 0U);
+  EXPECT_EQ(count_code_points("a\u00E4\u20AC\U0001F600"), 4U);
+}
+
 }  // namespace
 }  // namespace fptq

@@ -25,18 +25,6 @@ constexpr double kNoisyShare = 0.1;
 // (max - min) / median of rounds on a quiet machine stays below this.
 constexpr double kUsualSpread = 0.15;
 
-std::string_view kv_name(model::KvType kv) {
-  switch (kv) {
-    case model::KvType::kF32:
-      return "f32";
-    case model::KvType::kBF16:
-      return "bf16";
-    case model::KvType::kInt8:
-      return "int8";
-  }
-  return "f32";
-}
-
 // The kind of error that ends a process of this program with that code.
 Error::Kind kind_of(int code) {
   switch (code) {

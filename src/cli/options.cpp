@@ -127,4 +127,16 @@ Status write_json(const CommonOptions& options, const Json& json) {
   return {};
 }
 
+std::string_view kv_name(model::KvType kv) {
+  switch (kv) {
+    case model::KvType::kF32:
+      return "f32";
+    case model::KvType::kBF16:
+      return "bf16";
+    case model::KvType::kInt8:
+      return "int8";
+  }
+  return "f32";
+}
+
 }  // namespace fptq::cli

@@ -39,6 +39,8 @@ struct RunOptions {
 
 void add_common_flags(CLI::App& command, CommonOptions& options);
 void add_run_flags(CLI::App& command, RunOptions& options);
+// How --kv names a cache: "f32", "bf16", "int8".
+[[nodiscard]] std::string_view kv_name(model::KvType kv);
 // --lookup: commands that generate take it.
 void add_lookup_flag(CLI::App& command, std::size_t& drafted_tokens);
 

@@ -54,10 +54,6 @@ std::int64_t modified(const fs::path& path) {
   return static_cast<std::int64_t>(youngest);
 }
 
-std::string kv_name(model::KvType kv) {
-  return kv == model::KvType::kF32 ? "f32" : kv == model::KvType::kBF16 ? "bf16" : "int8";
-}
-
 // Whatever a document's scores depend on.
 Json run_key(const std::string& name, const LoadedModel& model, const RunOptions& how,
              const eval::TaskDefinition& task, const eval::TaskDocuments& documents,

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "eval/logits_source.h"
 #include "eval/prefix_tree.h"
+#include "eval/softmax.h"
 #include "numeric/softmax.h"
 
 namespace fptq::eval {
@@ -164,7 +165,7 @@ class TreeRun {
       for (std::size_t r = begin; r < end; ++r) {
         const std::span<const float> row = row_of(r);
         norms_[r] = log_sum_exp(row);
-        tops_[r] = static_cast<TokenId>(std::max_element(row.begin(), row.end()) - row.begin());
+        tops_[r] = most_probable(row);
       }
     });
     for (const double norm : norms_) {

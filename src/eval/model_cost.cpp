@@ -10,6 +10,7 @@
 #include "eval/energy_meter.h"
 #include "eval/machine_noise.h"
 #include "eval/resources.h"
+#include "eval/softmax.h"
 
 namespace fptq::eval {
 namespace {
@@ -51,8 +52,7 @@ class Generation {
         return Error{Error::Kind::kInterrupted, "resources: interrupted"};
       }
     }
-    const auto top = std::max_element(logits_.begin(), logits_.end());
-    return static_cast<std::int32_t>(top - logits_.begin());
+    return most_probable(logits_);
   }
 
  private:

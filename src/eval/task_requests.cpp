@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/utf8.h"
 #include "eval/python_random.h"
 
 namespace fptq::eval {
@@ -13,12 +14,6 @@ namespace {
 
 // What lm-evaluation-harness seeds the choice of examples with, where nothing else is asked for.
 constexpr std::uint32_t kFewshotSeed = 1234;
-
-std::size_t code_points(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
 
 std::string short_dump(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
@@ -229,7 +224,7 @@ DocumentRequests requests_of(const TaskDefinition& task, Turn turn, const std::s
     return requests;
   }
   for (const std::string& choice : turn.choices) {
-    requests.choice_lengths.push_back(code_points(choice));
+    requests.choice_lengths.push_back(count_code_points(choice));
   }
   if (std::holds_alternative<std::size_t>(turn.text)) {
     for (const std::string& choice : turn.choices) requests.contexts.push_back(prefix + choice);

@@ -3,20 +3,14 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "report/format.h"
 
 namespace fptq::report {
 namespace {
 
-// Code points: bytes that do not continue a UTF-8 sequence.
-std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
-
 std::string padded(const std::string& text, std::size_t width, Align align) {
-  const std::string space(width - width_of(text), ' ');
+  const std::string space(width - count_code_points(text), ' ');
   return align == Align::kRight ? space + text : text + space;
 }
 
@@ -59,8 +53,8 @@ std::string terminal_text(const Table& table) {
   check_shape(table);
   std::vector<std::size_t> widths;
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
-    std::size_t width = width_of(table.columns[i].header);
-    for (const auto& row : table.rows) width = std::max(width, width_of(one_line(row[i])));
+    std::size_t width = count_code_points(table.columns[i].header);
+    for (const auto& row : table.rows) width = std::max(width, count_code_points(one_line(row[i])));
     widths.push_back(width);
   }
   std::string text;
