@@ -12,11 +12,12 @@ set(FPTQ_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(FPTQ_ISA_FLAGS_avxvnni -mavx2 -mfma -mf16c -mavxvnni)
 set(FPTQ_ISA_FLAGS_avx512vnni -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
     -mavx512vnni -mprefer-vector-width=512)
+set(FPTQ_ISA_FLAGS_amx ${FPTQ_ISA_FLAGS_avx512vnni} -mamx-tile -mamx-int8)
 set(FPTQ_ISA_FLAGS_neon -march=armv8.2-a+dotprod)
 set(FPTQ_ISA_FLAGS_i8mm -march=armv8.2-a+dotprod+i8mm)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  set(FPTQ_ISAS scalar avx2 avxvnni avx512vnni)
+  set(FPTQ_ISAS scalar avx2 avxvnni avx512vnni amx)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(FPTQ_ISAS scalar neon i8mm)
 else()

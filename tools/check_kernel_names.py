@@ -16,7 +16,7 @@ import re
 import sys
 
 ISAS = {'kScalar': 'scalar', 'kAvx2': 'avx2', 'kAvxVnni': 'avxvnni', 'kAvx512Vnni': 'avx512vnni',
-        'kNeon': 'neon', 'kI8mm': 'i8mm'}
+        'kAmx': 'amx', 'kNeon': 'neon', 'kI8mm': 'i8mm'}
 KERNEL = re.compile(r'((w[2-8]|nf4|fp4)(a8|a16)_|dense_)?[a-z]+(_[a-z]+)*')
 LINE = re.compile(r'^(FPTQ_\w+)\(\s*(?:Isa::)?(\w+)\s*,\s*(\w+)\s*\)', re.MULTILINE)
 

@@ -9,13 +9,16 @@
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace fptq {
 namespace {
 
-constexpr std::array kAllIsas = {Isa::kScalar,     Isa::kAvx2, Isa::kAvxVnni,
-                                 Isa::kAvx512Vnni, Isa::kNeon, Isa::kI8mm};
+constexpr std::array kAllIsas = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni,
+                                 Isa::kAmx,    Isa::kNeon, Isa::kI8mm};
 
 #if defined(__x86_64__)
 // Features that gcc 12 or clang 14 have no name for in __builtin_cpu_supports.
@@ -46,6 +49,16 @@ bool has_avx512_vnni() {
          __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
          __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
 }
+
+// Leaf 7: AMX-TILE is bit 24 of EDX, AMX-INT8 bit 25. Tile registers are large, so that Linux gives
+// them only to a process that asks (Documentation/arch/x86/xstate.rst); an older one refuses.
+bool has_amx() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  if ((cpuid(7, 0).edx >> 24 & 3U) != 3U || !has_avx512_vnni()) return false;
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+}
 #endif
 
 }  // namespace
@@ -60,6 +73,8 @@ std::string_view isa_name(Isa isa) {
       return "avxvnni";
     case Isa::kAvx512Vnni:
       return "avx512vnni";
+    case Isa::kAmx:
+      return "amx";
     case Isa::kNeon:
       return "neon";
     case Isa::kI8mm:
@@ -74,6 +89,7 @@ bool cpu_supports(Isa isa) {
   if (isa == Isa::kAvx2) return has_avx2();
   if (isa == Isa::kAvxVnni) return has_avx2() && has_avx_vnni();
   if (isa == Isa::kAvx512Vnni) return has_avx512_vnni();
+  if (isa == Isa::kAmx) return has_amx();
 #elif defined(__aarch64__)
   const unsigned long caps = getauxval(AT_HWCAP);
   const unsigned long caps2 = getauxval(AT_HWCAP2);
@@ -86,13 +102,17 @@ bool cpu_supports(Isa isa) {
 
 bool isa_includes(Isa running, Isa needed) {
   if (needed == Isa::kScalar || needed == running) return true;
-  if (needed == Isa::kAvx2) return running == Isa::kAvxVnni || running == Isa::kAvx512Vnni;
+  if (needed == Isa::kAvx512Vnni) return running == Isa::kAmx;
+  if (needed == Isa::kAvx2) {
+    return running == Isa::kAvxVnni || isa_includes(running, Isa::kAvx512Vnni);
+  }
   if (needed == Isa::kNeon) return running == Isa::kI8mm;
   return false;
 }
 
 Isa best_isa() {
-  for (const Isa isa : {Isa::kAvx512Vnni, Isa::kAvxVnni, Isa::kAvx2, Isa::kI8mm, Isa::kNeon}) {
+  for (const Isa isa :
+       {Isa::kAmx, Isa::kAvx512Vnni, Isa::kAvxVnni, Isa::kAvx2, Isa::kI8mm, Isa::kNeon}) {
     if (cpu_supports(isa)) return isa;
   }
   return Isa::kScalar;
@@ -107,7 +127,7 @@ Result<Isa> parse_isa(std::string_view name) {
                                                 std::string(isa_name(best_isa())) + " at best"};
   }
   return Error{Error::Kind::kInvalidArgument,
-               "--isa: expected scalar, avx2, avxvnni, avx512vnni, neon or i8mm, got \"" +
+               "--isa: expected scalar, avx2, avxvnni, avx512vnni, amx, neon or i8mm, got \"" +
                    std::string(name) + "\""};
 }
 

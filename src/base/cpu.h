@@ -18,9 +18,10 @@ namespace fptq {
 //   kAvx2        AVX2, FMA and F16C
 //   kAvxVnni     kAvx2 and AVX-VNNI (256-bit vpdpbusd in VEX encoding)
 //   kAvx512Vnni  kAvx2 and AVX-512 F, BW, DQ, VL and VNNI
+//   kAmx         kAvx512Vnni and AMX tiles with 8-bit products, where the system grants them
 //   kNeon        Armv8.2 with dotprod
 //   kI8mm        kNeon and i8mm
-enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kI8mm };
+enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kAmx, kNeon, kI8mm };
 
 // The name used by --isa, FPTQ_ISA, receipts and file names: "avx512vnni".
 [[nodiscard]] std::string_view isa_name(Isa isa);
@@ -29,7 +30,7 @@ enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kI
 [[nodiscard]] bool cpu_supports(Isa isa);
 
 // Whether a machine that runs `running` kernels may also run a kernel written for `needed`:
-// every family contains kScalar, and kAvx512Vnni contains kAvx2 (not kAvxVnni).
+// every family contains kScalar, kAvx512Vnni contains kAvx2 (not kAvxVnni), kAmx both of them.
 [[nodiscard]] bool isa_includes(Isa running, Isa needed);
 
 // The most capable family that this CPU supports.

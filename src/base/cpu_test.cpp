@@ -19,11 +19,15 @@ TEST(Isa, ScalarRunsEverywhereAndTheBestIsSupported) {
 
 TEST(Isa, FamiliesContainWhatTheirNamesPromise) {
   EXPECT_TRUE(isa_includes(Isa::kAvx512Vnni, Isa::kAvx2));
+  EXPECT_TRUE(isa_includes(Isa::kAmx, Isa::kAvx512Vnni));
+  EXPECT_TRUE(isa_includes(Isa::kAmx, Isa::kAvx2));
   EXPECT_TRUE(isa_includes(Isa::kAvxVnni, Isa::kAvx2));
   EXPECT_TRUE(isa_includes(Isa::kI8mm, Isa::kNeon));
   EXPECT_TRUE(isa_includes(Isa::kAvx2, Isa::kScalar));
   EXPECT_FALSE(isa_includes(Isa::kAvx2, Isa::kAvx512Vnni));
   EXPECT_FALSE(isa_includes(Isa::kAvx512Vnni, Isa::kAvxVnni));
+  EXPECT_FALSE(isa_includes(Isa::kAvx512Vnni, Isa::kAmx));
+  EXPECT_FALSE(isa_includes(Isa::kAmx, Isa::kAvxVnni));
   EXPECT_FALSE(isa_includes(Isa::kScalar, Isa::kNeon));
 }
 
@@ -47,7 +51,7 @@ TEST(ParseIsa, ListsTheNamesItKnows) {
   const auto isa = parse_isa("sse9");
   ASSERT_FALSE(isa);
   EXPECT_EQ(Error::Kind::kInvalidArgument, isa.error().kind);
-  EXPECT_EQ("--isa: expected scalar, avx2, avxvnni, avx512vnni, neon or i8mm, got \"sse9\"",
+  EXPECT_EQ("--isa: expected scalar, avx2, avxvnni, avx512vnni, amx, neon or i8mm, got \"sse9\"",
             isa.error().message);
 }
 

@@ -32,7 +32,7 @@ void add_common_flags(CLI::App& command, CommonOptions& options) {
       ->capture_default_str();
   command.add_option("--seed", options.seed, "Seed of everything random")->capture_default_str();
   command.add_option("--isa", options.isa, "Kernels of this family only, or an error")
-      ->check(CLI::IsMember({"scalar", "avx2", "avxvnni", "avx512vnni", "neon", "i8mm"}))
+      ->check(CLI::IsMember({"scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon", "i8mm"}))
       ->envname("FPTQ_ISA");
   command.add_option("--ram-limit", options.ram_limit_bytes, "Fail rather than need more: 4G")
       ->transform(CLI::Validator(check_size, "SIZE"));

@@ -137,8 +137,8 @@ TEST_P(Bits, AreEqualWithAnyInstructionSetAndNumberOfThreads) {
   const std::vector<std::int32_t> ids = random_ids(70);
   LlamaModel scalar = load_ok(model(), one_thread(), Isa::kScalar);
   const std::vector<float> expected = logits_of(scalar, ids);
-  for (const Isa isa :
-       {Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kNeon, Isa::kI8mm, Isa::kScalar}) {
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAmx, Isa::kNeon,
+                        Isa::kI8mm, Isa::kScalar}) {
     if (!cpu_supports(isa)) continue;
     for (const std::size_t threads : {1u, 2u, 3u}) {
       ThreadPool pool(threads);

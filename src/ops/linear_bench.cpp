@@ -115,7 +115,7 @@ BENCHMARK(read_memory)->Name("dram_read")->ArgName("threads")->Arg(1)->Arg(2)->U
 
 int main(int argc, char** argv) {
   using namespace fptq;
-  for (const Isa isa : {Isa::kAvx512Vnni, Isa::kAvxVnni, Isa::kAvx2, Isa::kNeon}) {
+  for (const Isa isa : {Isa::kAmx, Isa::kAvx512Vnni, Isa::kAvxVnni, Isa::kAvx2, Isa::kNeon}) {
     if (!cpu_supports(isa)) continue;
     for (const ops::Layer& layer : ops::kLayers) {
       const std::string scheme =

@@ -25,8 +25,8 @@ std::vector<float> random_floats(std::size_t count, std::uint64_t seed) {
 // Every family that this CPU can run, scalar included.
 std::vector<Isa> runnable_isas() {
   std::vector<Isa> isas;
-  for (const Isa isa :
-       {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kNeon, Isa::kI8mm}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAmx,
+                        Isa::kNeon, Isa::kI8mm}) {
     if (cpu_supports(isa)) isas.push_back(isa);
   }
   return isas;

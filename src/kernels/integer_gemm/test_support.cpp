@@ -171,8 +171,15 @@ void expect_same_bits_around_block_edges(int num_bits, IntegerGemmFn gemm,
     }
   }
   // Groups that are not a power of two, or exceed a cache block of the kernels.
-  for (const std::size_t width : {96u, 160u, 1536u, 2048u}) {
-    expect_equal({.num_bits = num_bits, .m = 5, .n = 33, .k = 4100, .group_width = width}, gemm,
+  for (const std::size_t width : {32u, 96u, 160u, 1536u, 2048u}) {
+    for (const std::size_t m : {5u, 37u}) {
+      expect_equal({.num_bits = num_bits, .m = m, .n = 33, .k = 4100, .group_width = width}, gemm,
+                   reference);
+    }
+  }
+  // More tokens and channels than kernels keep results of, in more than one range of inputs.
+  for (const std::size_t width : {32u, 64u, 1056u, 2112u}) {
+    expect_equal({.num_bits = num_bits, .m = 530, .n = 145, .k = 2112, .group_width = width}, gemm,
                  reference);
   }
 }

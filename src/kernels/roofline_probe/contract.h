@@ -12,6 +12,7 @@ namespace fptq::kernels {
 struct RooflineProbe {
   // Multiplies and adds 8-bit integers in registers with the ISA's best instruction, `rounds`
   // times int8_operations (a multiplication and an addition count as two).
+  //   amx                  tdpbssd
   //   avx512vnni, avxvnni  vpdpbusd
   //   avx2                 vpmaddubsw + vpaddw (16-bit sums: the least that accumulates)
   //   neon                 sdot

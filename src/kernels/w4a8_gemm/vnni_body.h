@@ -15,8 +15,9 @@ namespace {
 constexpr std::size_t kBlockRegisters = kBlockRows / Lanes::kCount;
 // Slabs of a panel: 512 inputs (1024 where a panel is one block), 16 KiB unpacked.
 constexpr std::size_t kPanelSlabs = 64 / kTileBlocks;
-// u = code - zero + 15 is in [0, 30], whatever the zero point.
-constexpr std::int32_t kPanelOffset = 15;
+// The largest zero point, biased: code - zero + 15 is in [0, 30], whatever the zero point.
+constexpr std::int32_t kLargestZero = 15;
+constexpr std::int32_t kPanelOffset = kLargestZero;
 // Up to so many tokens the nibbles are multiplied as they are stored.
 constexpr std::size_t kDirectTokens = 3 * kDirectTile;
 constexpr std::size_t kDirectPrefetchBytes = 3072;
@@ -41,10 +42,10 @@ struct Scratch {
   alignas(64) std::int32_t carry[kTokenBlock * kTileRows];
 };
 
-// Unpacks the slabs of `k` of one block, the b-th of the panel.
-template <bool kZeroPoint>
+// Unpacks the slabs of `k` of one block, the b-th of the panel, to bytes code - zero + kOffset.
+template <bool kZeroPoint, std::int32_t kOffset, typename PanelScratch>
 void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
-                  Scratch& scratch) {
+                  PanelScratch& scratch) {
   const std::size_t groups = ceil_div(w.cols, w.group_width);
   const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
   std::uint8_t* out = scratch.weights[b];
@@ -61,10 +62,11 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
       const std::size_t byte = r * Lanes::kCount * 4;
       store_floats(scratch.scales + slot,
                    load_scales(w.scales, w.scale_type, at * kBlockRows + r * Lanes::kCount));
-      // 15 - zero in each of a channel's 4 bytes.
-      const Lanes lift =
-          (broadcast_lanes(kPanelOffset) - load_zeros(w, at, r)) * broadcast_lanes(0x01010101);
-      Lanes sum = broadcast_lanes(-kPanelOffset * static_cast<std::int32_t>(slabs * kSlabCols));
+      // kOffset - zero in each of a channel's 4 bytes; 15 - zero needs no borrow from the next one.
+      const Lanes lift = add_bytes(
+          (broadcast_lanes(kLargestZero) - load_zeros(w, at, r)) * broadcast_lanes(0x01010101),
+          broadcast_bytes(kOffset - kLargestZero));
+      Lanes sum = broadcast_lanes(-kOffset * static_cast<std::int32_t>(slabs * kSlabCols));
       for (std::size_t slab = 0; slab < slabs; ++slab) {
         const std::uint8_t* from = codes + slab * kSlabBytes4 + byte;
         std::uint8_t* to = out + slab * kSlabBytes8 + byte;
@@ -77,8 +79,8 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
           store_lanes(to + j * kQuadBytes, low);
           store_lanes(to + (j + 4) * kQuadBytes, high);
           if constexpr (kZeroPoint) {
-            sum = dot_bytes(sum, low, broadcast_bytes(1));
-            sum = dot_bytes(sum, high, broadcast_bytes(1));
+            sum = dot_bytes(sum, broadcast_bytes(1), low);
+            sum = dot_bytes(sum, broadcast_bytes(1), high);
           }
         }
       }
@@ -89,11 +91,12 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
   }
 }
 
-void multiply_unpacked(const IntegerGemmArgs& args) {
+inline void multiply_unpacked(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  const auto unpack = args.x.zero_points != nullptr ? unpack_block<true> : unpack_block<false>;
+  const auto unpack = args.x.zero_points != nullptr ? unpack_block<true, kPanelOffset, Scratch>
+                                                    : unpack_block<false, kPanelOffset, Scratch>;
   for_each_panel(
       args, k_blocks, kTokenBlock, kTileBlocks,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
@@ -285,11 +288,16 @@ void multiply_few(const IntegerGemmArgs& args) {
   }
 }
 
-void w4a8_gemm_body(const IntegerGemmArgs& args) {
-  if (args.x.rows == 0) return;
-  if (args.x.rows > kDirectTokens) return multiply_unpacked(args);
+// At most kDirectTokens tokens.
+inline void multiply_few(const IntegerGemmArgs& args) {
   if (args.x.zero_points != nullptr) return multiply_few<true>(args);
   return multiply_few<false>(args);
+}
+
+inline void w4a8_gemm_body(const IntegerGemmArgs& args) {
+  if (args.x.rows == 0) return;
+  if (args.x.rows > kDirectTokens) return multiply_unpacked(args);
+  multiply_few(args);
 }
 
 }  // namespace

@@ -22,8 +22,9 @@ struct Scratch {
 };
 
 // Scales, zero points and, where activations have zero points, sums of the b-th block of a panel.
+template <typename PanelScratch>
 void prepare_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
-                   bool zero_point, Scratch& scratch) {
+                   bool zero_point, PanelScratch& scratch) {
   const std::size_t groups = ceil_div(w.cols, w.group_width);
   const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes8;
   std::size_t slabs_left = k.slabs;
@@ -51,7 +52,7 @@ void prepare_block(const PackedWeights& w, std::size_t block, const KBlock& k, s
   }
 }
 
-void w8a8_gemm_body(const IntegerGemmArgs& args) {
+inline void w8a8_gemm_body(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
