@@ -11,6 +11,9 @@ namespace fptq {
 namespace {
 
 constexpr std::size_t kLineBytes = 64;
+// Of an arena. What is left of a chunk when the next array does not fit is never touched, hence
+// takes no memory; half a huge page of it, on average, does.
+constexpr std::size_t kChunkBytes = std::size_t{64} << 20;
 // No process has more address space.
 constexpr std::size_t kAddressSpaceBytes = std::size_t{1} << 47;
 
@@ -68,6 +71,22 @@ std::shared_ptr<std::byte> allocate_zeroed(std::size_t size_bytes) {
   std::byte* bytes = map_zeroed(size_bytes);
   if (bytes == nullptr) return nullptr;
   return {bytes, [size_bytes](std::byte* p) { unmap_zeroed(p, size_bytes); }};
+}
+
+std::shared_ptr<std::byte> HugePageArena::allocate(std::size_t size_bytes) {
+  // An array that large wastes little by itself.
+  if (!kMayMap || size_bytes == 0 || size_bytes > kChunkBytes / 2) {
+    return allocate_zeroed(size_bytes);
+  }
+  const std::size_t rounded = (size_bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+  if (chunk_ == nullptr || rounded > kChunkBytes - used_bytes_) {
+    chunk_ = allocate_zeroed(kChunkBytes);
+    used_bytes_ = 0;
+    if (chunk_ == nullptr) return nullptr;
+  }
+  std::byte* const bytes = chunk_.get() + used_bytes_;
+  used_bytes_ += rounded;
+  return {chunk_, bytes};
 }
 
 }  // namespace fptq

@@ -18,6 +18,21 @@ namespace fptq {
 
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
+// Shares huge pages among arrays that live about as long as each other, a model's weights for
+// instance. An array of its own would end, and one below kHugePageBytes lie entirely, in small
+// pages. A chunk's bytes go back to the system when none of its arrays is left.
+//
+// Thread safety: one thread at a time may allocate; the arrays may be released anywhere.
+class HugePageArena {
+ public:
+  // As allocate_zeroed().
+  [[nodiscard]] std::shared_ptr<std::byte> allocate(std::size_t size_bytes);
+
+ private:
+  std::shared_ptr<std::byte> chunk_;
+  std::size_t used_bytes_ = 0;
+};
+
 // For std::vector: memory of allocate_zeroed's kind. Its elements are written once by the vector,
 // hence by the thread that resizes it.
 template <typename T>

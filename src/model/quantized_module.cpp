@@ -73,7 +73,7 @@ class ModuleReader {
     }
     Result<PackedMatrix> packed = PackedMatrix::pack(
         spec_, [this](std::size_t row, const PackedMatrixRow& out) { return write_row(row, out); },
-        reader_.pool());
+        reader_.pool(), &reader_.arena());
     if (!packed) return with_context(packed.error(), reader_.where(codes_name_));
     module.weight = *std::move(packed);
     reader_.checkpoint().release(codes_name_);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/aligned_memory.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "io/checkpoint.h"
@@ -51,10 +52,13 @@ class TensorReader {
 
   [[nodiscard]] const io::Checkpoint& checkpoint() const { return *checkpoint_; }
   [[nodiscard]] ThreadPool& pool() const { return *pool_; }
+  // For what is made of tensors and stays as long as the model.
+  [[nodiscard]] HugePageArena& arena() { return arena_; }
 
  private:
   const io::Checkpoint* checkpoint_;
   ThreadPool* pool_;
+  HugePageArena arena_;
   std::set<std::string, std::less<>> used_;
 };
 

@@ -167,10 +167,10 @@ std::uint64_t PackedMatrix::packed_bytes(const PackedMatrixSpec& spec) {
 }
 
 Result<PackedMatrix> PackedMatrix::pack(const PackedMatrixSpec& spec, const PackedRowSource& source,
-                                        ThreadPool& pool) {
+                                        ThreadPool& pool, HugePageArena* arena) {
   FPTQ_TRY_VOID(check_spec(spec));
   const StorageLayout layout = storage_layout(spec);
-  FPTQ_TRY(const std::shared_ptr<std::byte> bytes, allocate_aligned(layout.total_bytes));
+  FPTQ_TRY(const std::shared_ptr<std::byte> bytes, allocate_aligned(layout.total_bytes, arena));
   const kernels::PackedStorage storage{
       .codes = reinterpret_cast<std::uint8_t*>(bytes.get()),
       .scales = bytes.get() + layout.scales_offset,

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 
+#include "base/aligned_memory.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "kernels/integer_gemm/layout.h"
@@ -52,8 +53,10 @@ class PackedMatrix {
   // cols products could leave an int32; kFormat for a code, zero point or scale that breaks
   // PackedMatrixRow's rules, naming row and group; kLimit where memory does not suffice; what the
   // source returns. Of several bad rows the first is reported.
+  //   arena  where the bytes come from, that matrices of one model share; null: bytes of its own
   [[nodiscard]] static Result<PackedMatrix> pack(const PackedMatrixSpec& spec,
-                                                 const PackedRowSource& source, ThreadPool& pool);
+                                                 const PackedRowSource& source, ThreadPool& pool,
+                                                 HugePageArena* arena = nullptr);
   // Packs a rounded matrix.
   [[nodiscard]] static Result<PackedMatrix> pack(const QuantizedMatrix& matrix, ThreadPool& pool);
 

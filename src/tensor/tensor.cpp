@@ -30,8 +30,13 @@ std::string shape_text(const Shape& shape) {
 }
 
 Result<std::shared_ptr<std::byte>> allocate_aligned(std::size_t size_bytes) {
+  return allocate_aligned(size_bytes, nullptr);
+}
+
+Result<std::shared_ptr<std::byte>> allocate_aligned(std::size_t size_bytes, HugePageArena* arena) {
   if (size_bytes == 0) return std::shared_ptr<std::byte>();
-  std::shared_ptr<std::byte> data = allocate_zeroed(size_bytes);
+  std::shared_ptr<std::byte> data =
+      arena == nullptr ? allocate_zeroed(size_bytes) : arena->allocate(size_bytes);
   if (data != nullptr) return data;
   return Error{Error::Kind::kLimit,
                "out of memory: " + std::to_string(size_bytes) + " bytes were needed at once"};

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/aligned_memory.h"
 #include "base/result.h"
 #include "numeric/dtype.h"
 
@@ -25,6 +26,9 @@ using Shape = std::vector<std::size_t>;
 // Memory aligned to 64 bytes, zero-filled.
 // size_bytes 0 gives a null pointer. Errors: kLimit where the system has not so much memory.
 [[nodiscard]] Result<std::shared_ptr<std::byte>> allocate_aligned(std::size_t size_bytes);
+// The same, from an arena unless it is null.
+[[nodiscard]] Result<std::shared_ptr<std::byte>> allocate_aligned(std::size_t size_bytes,
+                                                                  HugePageArena* arena);
 
 // A dense row-major array. Copying shares the bytes, which never change once it is handed out.
 // The bytes may lie in a memory-mapped file and are then not necessarily aligned to the element.
