@@ -17,6 +17,10 @@ constexpr std::size_t kSmallestPiece = std::size_t{1} << 14;
 // up the others.
 constexpr std::size_t kPiecesPerThread = 6;
 
+// Channels that are whole vectors of 16 and whole tiles of 6 (kernels/dense_gemm/panels.h): a tile
+// that lacks channels takes as long as a full one.
+constexpr std::size_t kWholeTiles = 48;
+
 // Tokens of a piece, where tokens are shared as well.
 constexpr std::size_t kTokenPiece = 48;
 
@@ -30,8 +34,10 @@ std::size_t channel_grain(std::size_t tokens, std::size_t channels, std::size_t 
                           std::size_t threads) {
   const std::size_t balanced = ceil_div(channels, threads * kPiecesPerThread);
   const std::size_t smallest = ceil_div(kSmallestPiece, std::max<std::size_t>(1, tokens * cols));
+  const std::size_t wanted = std::max(balanced, smallest);
   // Whole vectors of channels, and panels that stay in the second-level cache.
-  return ceil_div(std::max(balanced, smallest), 16) * 16;
+  if (tokens == 1 || channels < 2 * threads * kWholeTiles) return ceil_div(wanted, 16) * 16;
+  return std::max<std::size_t>(1, wanted / kWholeTiles) * kWholeTiles;
 }
 
 IntegerTiles::IntegerTiles(std::size_t tokens, std::size_t token_grain, std::size_t blocks,

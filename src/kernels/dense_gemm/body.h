@@ -55,9 +55,25 @@ void decode(const DenseGemmArgs& args) {
   for (std::size_t j = step * kDecodeRows; j < args.n; ++j) multiply_rows<kType, 1>(args, j, 0);
 }
 
+// Lanes of kTileN rows of w that are kept in a tile as they are loaded.
+template <ElementType kType>
+struct FillingTile {
+  const void* rows;
+  std::size_t stride;  // elements
+  float* tile;
+
+  [[nodiscard]] Vec load(std::size_t c, std::size_t i) const {
+    const Vec lanes = load_as<kType>(advance<kType>(rows, c * stride + i));
+    store_f32(tile + c * kTileStride + i, lanes);
+    return lanes;
+  }
+};
+
 // The rows of w as panels.h wants them.
 template <ElementType kType>
 struct DenseRows {
+  static constexpr bool kLoadsLanes = true;
+
   const DenseGemmArgs& args;
 
   [[nodiscard]] const void* at(std::size_t j, std::size_t k) const {
@@ -75,6 +91,13 @@ struct DenseRows {
       }
       if (i < count) store16(out + i, load16_partial<kType>(advance<kType>(row, i), count - i));
     }
+  }
+
+  [[nodiscard]] FillingTile<kType> filling(std::size_t j, std::size_t k, std::size_t count,
+                                           float* tile) const {
+    const std::size_t whole = count / kVirtualLanes * kVirtualLanes;
+    if (whole < count) widen(j, kTileN, k + whole, count - whole, tile + whole);
+    return {at(j, k), args.w_stride, tile};
   }
 
   void prefetch_row(std::size_t j, std::size_t k, std::size_t count) const {

@@ -61,11 +61,21 @@ inline void prefetch_bytes(const void* first, std::size_t bytes) {
   }
 }
 
+// A part of the lanes of a tile's channels at `i`, from the tile itself.
+struct WidenedTile {
+  const float* tile;
+
+  [[nodiscard]] Vec load(std::size_t c, std::size_t i) const {
+    return load_f32(tile + c * kTileStride + i);
+  }
+};
+
 // sums[r, c, :] += the 16 partial sums of kRows tokens and kTileN channels over `count` of k;
-// `first`: starts from zero instead.
-template <std::size_t kRows>
-void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std::size_t count,
-                   bool first, float* sums) {
+// `first`: starts from zero instead. w.load(c, i): the Vec of channel c from i on, i + Vec::kLanes
+// <= count rounded down to whole lanes; `tile` holds what is behind.
+template <std::size_t kRows, typename Source>
+void multiply_tile(const float* x, std::size_t x_stride, const Source& w, const float* tile,
+                   std::size_t count, bool first, float* sums) {
   const std::size_t whole = count / kVirtualLanes * kVirtualLanes;
   for (std::size_t part = 0; part < kParts; ++part) {
     const std::size_t lane = part * Vec::kLanes;
@@ -77,7 +87,7 @@ void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std:
     }
     for (std::size_t i = lane; i < whole; i += kVirtualLanes) {
       Vec ws[kTileN];
-      for (std::size_t c = 0; c < kTileN; ++c) ws[c] = load_f32(tile + c * kTileStride + i);
+      for (std::size_t c = 0; c < kTileN; ++c) ws[c] = w.load(c, i);
       for (std::size_t r = 0; r < kRows; ++r) {
         const Vec xs = load_f32(x + r * x_stride + i);
         for (std::size_t c = 0; c < kTileN; ++c) sum[r][c] = fma(ws[c], xs, sum[r][c]);
@@ -104,10 +114,11 @@ void multiply_tile(const float* x, std::size_t x_stride, const float* tile, std:
 void multiply_tile_of(std::size_t rows, const float* x, std::size_t x_stride, const float* tile,
                       std::size_t count, bool first, float* sums) {
   static_assert(kTileM <= 4);
-  if (rows == kTileM) return multiply_tile<kTileM>(x, x_stride, tile, count, first, sums);
-  if (rows == 1) return multiply_tile<1>(x, x_stride, tile, count, first, sums);
-  if (rows == 2) return multiply_tile<2>(x, x_stride, tile, count, first, sums);
-  return multiply_tile<3>(x, x_stride, tile, count, first, sums);
+  const WidenedTile w{tile};
+  if (rows == kTileM) return multiply_tile<kTileM>(x, x_stride, w, tile, count, first, sums);
+  if (rows == 1) return multiply_tile<1>(x, x_stride, w, tile, count, first, sums);
+  if (rows == 2) return multiply_tile<2>(x, x_stride, w, tile, count, first, sums);
+  return multiply_tile<3>(x, x_stride, w, tile, count, first, sums);
 }
 
 // A block of x times a block of w, and where its partial sums are.
@@ -128,7 +139,28 @@ inline void write_totals(const PanelProduct& args, std::size_t i, std::size_t ro
   reduce_add16_each(sums, rows * kTileN, totals);
   for (std::size_t r = 0; r < rows; ++r) {
     float* y = args.y + (i + r) * args.y_stride + j;
-    for (std::size_t c = 0; c < channels; ++c) y[c] = totals[r * kTileN + c];
+    const float* row = totals + r * kTileN;
+    if (channels == kTileN) {
+      __builtin_memcpy(y, row, kTileN * sizeof(float));
+    } else {
+      for (std::size_t c = 0; c < channels; ++c) y[c] = row[c];
+    }
+  }
+}
+
+// Asks for one of `shares` equal parts of the rows of the tile from channel j on.
+template <typename Rows>
+void prefetch_share(const PanelProduct& args, const Rows& w, const Block& block, std::size_t j,
+                    std::size_t share, std::size_t shares) {
+  if (j >= args.n) return;
+  const std::size_t total = at_most(args.n - j, kTileN) * block.depth;
+  const std::size_t size = (total + shares - 1) / shares;
+  const std::size_t end = at_most(total, (share + 1) * size);
+  for (std::size_t at = share * size; at < end;) {
+    const std::size_t k = at % block.depth;
+    const std::size_t count = at_most(end - at, block.depth - k);
+    w.prefetch_row(j + at / block.depth, block.k + k, count);
+    at += count;
   }
 }
 
@@ -136,18 +168,30 @@ inline void write_totals(const PanelProduct& args, std::size_t i, std::size_t ro
 template <typename Rows>
 void multiply_channels(const PanelProduct& args, const Rows& w, const Block& block, std::size_t j) {
   const std::size_t channels = at_most(args.n - j, kTileN);
-  w.widen(j, channels, block.k, block.depth, block.tile);
+  // With the first tokens the tile is filled while it is multiplied: what a row's bytes take to
+  // arrive costs nothing then.
+  const bool fills = Rows::kLoadsLanes && channels == kTileN && block.tokens >= kTileM;
+  if (!fills) w.widen(j, channels, block.k, block.depth, block.tile);
   const bool last = block.k + block.depth == args.k;
   float* kept = block.sums + j % kBlockN * kBlockM * kVirtualLanes;
+  const std::size_t shares = (block.tokens + kTileM - 1) / kTileM;
   for (std::size_t i = 0; i < block.tokens; i += kTileM) {
     const std::size_t rows = at_most(block.tokens - i, kTileM);
     const float* x = args.x + (block.token + i) * args.x_stride + block.k;
     // Sums that need not wait stay in L1.
     float* sums = block.keep_sums ? kept + i * kTileN * kVirtualLanes : block.sums;
-    // Rows of the next tile arrive while this one is multiplied.
-    const std::size_t next = j + kTileN + i / kTileM;
-    if (i / kTileM < kTileN && next < args.n) w.prefetch_row(next, block.k, block.depth);
-    multiply_tile_of(rows, x, args.x_stride, block.tile, block.depth, block.k == 0, sums);
+    // The next tile's rows arrive while this one is multiplied: a little with each product, because
+    // a processor has room for some ten lines on their way and waits with an eleventh.
+    prefetch_share(args, w, block, j + kTileN, i / kTileM, shares);
+    const bool first = block.k == 0;
+    if (fills && i == 0) {
+      if constexpr (Rows::kLoadsLanes) {
+        const auto source = w.filling(j, block.k, block.depth, block.tile);
+        multiply_tile<kTileM>(x, args.x_stride, source, block.tile, block.depth, first, sums);
+      }
+    } else {
+      multiply_tile_of(rows, x, args.x_stride, block.tile, block.depth, first, sums);
+    }
     if (last) write_totals(args, block.token + i, rows, j, channels, sums);
   }
 }
@@ -155,10 +199,15 @@ void multiply_channels(const PanelProduct& args, const Rows& w, const Block& blo
 //   w.widen(j, channels, k, count, tile)
 //             tile[c * kTileStride + i] = w[j + c, k + i] for i < count, zeros up to a multiple
 //             of 16; k is a multiple of 16, and count too unless the row ends
+//   Rows::kLoadsLanes: there is also
+//   w.filling(j, k, count, tile)
+//             a source for multiply_tile() that stores in the tile what it loads of kTileN
+//             channels; what follows the whole lanes is in the tile already
 //   w.prefetch_row(j, k, count)
 //             asks for the bytes of w[j, k..k + count)
 template <typename Rows>
 void multiply_panels(const PanelProduct& args, const Rows& w) {
+  if (args.m == 0) return;
   Block block{};
   const std::uintptr_t misalignment = reinterpret_cast<std::uintptr_t>(args.scratch) / 4 % 16;
   block.tile = args.scratch + (16 - misalignment) % 16;
@@ -172,8 +221,12 @@ void multiply_panels(const PanelProduct& args, const Rows& w) {
   const std::size_t depth =
       ((args.k + blocks - 1) / blocks + kVirtualLanes - 1) / kVirtualLanes * kVirtualLanes;
   block.keep_sums = depth < args.k;
-  for (block.token = 0; block.token < args.m; block.token += kBlockM) {
-    block.tokens = at_most(args.m - block.token, kBlockM);
+  // Blocks of as many tokens each as whole tiles allow: few tokens use a tile of w less often.
+  const std::size_t token_blocks = (args.m + kBlockM - 1) / kBlockM;
+  const std::size_t tokens =
+      ((args.m + token_blocks - 1) / token_blocks + kTileM - 1) / kTileM * kTileM;
+  for (block.token = 0; block.token < args.m; block.token += tokens) {
+    block.tokens = at_most(args.m - block.token, tokens);
     for (std::size_t j0 = 0; j0 < args.n; j0 += kBlockN) {
       const std::size_t j_end = at_most(args.n, j0 + kBlockN);
       for (block.k = 0; block.k < args.k; block.k += depth) {

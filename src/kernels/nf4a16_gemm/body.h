@@ -88,6 +88,8 @@ void multiply_few_of(const Nf4a16GemmArgs& args) {
 
 // The rows of w as panels.h wants them.
 struct TableRows {
+  static constexpr bool kLoadsLanes = false;  // a row's chunks share a table
+
   const Nf4a16GemmArgs& args;
 
   void widen(std::size_t j, std::size_t channels, std::size_t k, std::size_t count,
