@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -29,6 +31,9 @@ struct SequenceScore {
   bool greedy = true;           // each of them is the most probable (of equals the lowest id)
 };
 
+// Called for each sequence when its last token is scored, in no order. An error stops the run.
+using OnSequence = std::function<Status(std::size_t sequence, const SequenceScore& score)>;
+
 // Runs sequences through a model together. What several of them begin with, such as the question
 // in front of its choices or the examples in front of all questions, goes through the model once,
 // and logits are computed only where a token is scored. The scores have the same bits as those of
@@ -40,15 +45,15 @@ class LogLikelihoodScorer {
                       model::KvType kv = model::KvType::kF32)
       : model_(&model), pool_(&pool), kv_(kv) {}
 
-  // A score for each sequence. Memory: caches of all of them, so give it as many as
-  // fit_together() says.
+  // A score for each sequence. The more are given together, the fuller are the passes. Memory:
+  // caches of 256 MiB, or what one document's sequences need, and logits of 128 MiB at most.
   // Errors: kInvalidArgument for an id outside the vocabulary; kLimit where caches do not fit;
-  // kFormat for logits that are not finite.
-  [[nodiscard]] Result<std::vector<SequenceScore>> score(std::span<const ScoredSequence> sequences);
+  // kFormat for logits that are not finite; those of on_scored.
+  [[nodiscard]] Result<std::vector<SequenceScore>> score(std::span<const ScoredSequence> sequences,
+                                                         const OnSequence& on_scored = {});
 
-  // How many of the next sequences, at least one, to give to score() together: enough to fill
-  // passes, and no more than 256 MiB of caches.
-  [[nodiscard]] std::size_t fit_together(std::span<const ScoredSequence> sequences) const;
+  // The most bytes of caches that were held at a time, but for that of a common beginning.
+  [[nodiscard]] std::uint64_t most_cache_bytes() const { return most_cache_bytes_; }
 
  private:
   // The cache of the tokens that all sequences of the last call began with: those of the next
@@ -62,6 +67,7 @@ class LogLikelihoodScorer {
   ThreadPool* pool_;
   model::KvType kv_;
   std::optional<Beginning> beginning_;
+  std::uint64_t most_cache_bytes_ = 0;
 };
 
 }  // namespace fptq::eval

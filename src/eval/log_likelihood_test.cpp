@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/rng.h"
+#include "eval/logit_row.h"
 #include "eval/model_logits.h"
-#include "eval/softmax.h"
 #include "support/tiny_checkpoint.h"
 
 namespace fptq::eval {
@@ -49,9 +49,10 @@ class LogLikelihood : public ::testing::Test {
     SequenceScore score;
     for (std::size_t i = sequence.first_scored; i <= seen; ++i) {
       const auto row = std::span(rows).subspan((i - 1) * logits.vocabulary(), logits.vocabulary());
-      score.log_likelihood -= negative_log_likelihood(row, sequence.tokens[i]);
-      const auto top = std::max_element(row.begin(), row.end()) - row.begin();
-      score.greedy = score.greedy && top == sequence.tokens[i];
+      const LogitRow said = look_at_row(row, ops::Exp(Isa::kScalar));
+      const auto token = static_cast<std::size_t>(sequence.tokens[i]);
+      score.log_likelihood += static_cast<double>(row[token]) - said.norm;
+      score.greedy = score.greedy && said.top == sequence.tokens[i];
     }
     return score;
   }
@@ -142,15 +143,50 @@ TEST_F(LogLikelihood, RefusesIdsOutsideTheVocabulary) {
             "tokenizer: expected ids below 320, the rows of the model's classifier, got 320");
 }
 
-TEST_F(LogLikelihood, LimitsWhatGoesTogether) {
-  ThreadPool pool(1);
+TEST_F(LogLikelihood, TellsOfEverySequenceOnce) {
+  ThreadPool pool(2);
   model::LlamaModel model = tiny(pool);
-  const LogLikelihoodScorer scorer(model, pool);
-  const std::vector<ScoredSequence> many(100, behind(random_tokens(100), 2));
-  EXPECT_EQ(scorer.fit_together(many), 40U);  // 4096 tokens
-  const std::vector<ScoredSequence> huge(2, behind(random_tokens(100000), 2));
-  EXPECT_EQ(scorer.fit_together(huge), 1U);
-  EXPECT_EQ(scorer.fit_together(std::span(many).first(3)), 3U);
+  LogLikelihoodScorer scorer(model, pool);
+  std::vector<ScoredSequence> sequences;
+  for (int i = 0; i < 40; ++i) {
+    sequences.push_back(behind(random_tokens(5 + random_.below(30)), 1 + random_.below(60)));
+    sequences.push_back(behind(sequences.back().tokens, 2));
+    sequences.push_back(sequences.back());
+  }
+  std::vector<int> times(sequences.size(), 0);
+  std::vector<SequenceScore> told(sequences.size());
+  const auto scores =
+      scorer.score(sequences, [&](std::size_t sequence, const SequenceScore& score) -> Status {
+        ++times[sequence];
+        told[sequence] = score;
+        return {};
+      });
+  ASSERT_TRUE(scores) << scores.error().message;
+  expect_same(model, sequences, *scores);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    EXPECT_EQ(times[i], 1) << i;
+    EXPECT_EQ(told[i].log_likelihood, (*scores)[i].log_likelihood);
+  }
+  const auto stopped = scorer.score(sequences, [](std::size_t, const SequenceScore&) -> Status {
+    return Error{Error::Kind::kInterrupted, "enough"};
+  });
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().message, "enough");
+}
+
+TEST_F(LogLikelihood, HoldsFewCachesAtATime) {
+  ThreadPool pool(2);
+  model::LlamaModel model = tiny(pool);
+  const std::uint64_t one = model.new_cache(1000, model::KvType::kF32)->bytes();
+  LogLikelihoodScorer scorer(model, pool);
+  std::vector<ScoredSequence> sequences;
+  sequences.reserve(20);
+  for (int i = 0; i < 20; ++i) sequences.push_back(behind(random_tokens(990), 11));
+  const auto scores = scorer.score(sequences);
+  ASSERT_TRUE(scores) << scores.error().message;
+  // Documents are begun to fill passes, not all at once.
+  EXPECT_GE(scorer.most_cache_bytes(), one);
+  EXPECT_LE(scorer.most_cache_bytes(), 4 * one);
 }
 
 }  // namespace

@@ -11,8 +11,8 @@
 namespace fptq::eval {
 namespace {
 
-// Documents whose texts become tokens together.
-constexpr std::size_t kEncodedTogether = 64;
+// Documents that are scored together: the passes are full but for the last ones.
+constexpr std::size_t kScoredTogether = 512;
 
 class TaskRun {
  public:
@@ -45,8 +45,8 @@ class TaskRun {
       }
       std::move(requests.begin(), requests.end(), std::back_inserter(requests_));
     }
-    for (std::size_t begin = 0; begin < requests_.size(); begin += kEncodedTogether) {
-      FPTQ_TRY_VOID(score_block(begin, std::min(begin + kEncodedTogether, requests_.size())));
+    for (std::size_t begin = 0; begin < requests_.size(); begin += kScoredTogether) {
+      FPTQ_TRY_VOID(score_block(begin, std::min(begin + kScoredTogether, requests_.size())));
     }
     summarize(task_, result_);
     return std::move(result_);
@@ -60,42 +60,38 @@ class TaskRun {
     bool is_finished;  // its scores were given
   };
 
+  // The scores of documents that are on their way, reported in the order of the documents.
+  struct OpenDocuments {
+    std::vector<const Encoded*> documents;
+    std::vector<DocumentScores> scores;
+    std::vector<std::size_t> left;         // requests of each without a score
+    std::vector<std::size_t> document_of;  // by sequence
+    std::vector<std::size_t> request_of;
+    std::size_t reported = 0;
+  };
+
   Status score_block(std::size_t begin, std::size_t end) {
     FPTQ_TRY(const std::vector<Encoded> documents, encode(begin, end));
     std::vector<ScoredSequence> sequences;
-    std::vector<std::size_t> ends;  // of each document to be scored, in `sequences`
-    std::vector<const Encoded*> open;
+    OpenDocuments open;
     for (const Encoded& document : documents) {
       if (document.is_finished) continue;
-      for (const EncodedRequest& request : document.requests) {
-        sequences.push_back(request.sequence);
+      for (std::size_t i = 0; i < document.requests.size(); ++i) {
+        sequences.push_back(document.requests[i].sequence);
+        open.document_of.push_back(open.documents.size());
+        open.request_of.push_back(i);
       }
-      ends.push_back(sequences.size());
-      open.push_back(&document);
+      open.documents.push_back(&document);
+      open.scores.emplace_back(document.requests.size());
+      open.left.push_back(document.requests.size());
     }
-    std::map<std::size_t, DocumentScores> scores;
-    for (std::size_t done = 0, first = 0; done < open.size();) {
-      const std::size_t fit = first + scorer_.fit_together(std::span(sequences).subspan(first));
-      // Whole documents, at least one.
-      std::size_t last = done + 1;
-      while (last < open.size() && ends[last] <= fit) ++last;
-      const std::size_t behind = ends[last - 1];
-      FPTQ_TRY(const std::vector<SequenceScore> values,
-               scorer_.score(std::span(sequences).subspan(first, behind - first)));
-      for (std::size_t at = first; done < last; at = ends[done++]) {
-        const auto value = values.begin() + static_cast<std::ptrdiff_t>(at - first);
-        const auto count = static_cast<std::ptrdiff_t>(ends[done] - at);
-        DocumentScores& of_document = scores[open[done]->index];
-        of_document.assign(value, value + count);
-        if (options_.on_scored) {
-          FPTQ_TRY_VOID(options_.on_scored(open[done]->index, of_document));
-        }
-      }
-      first = behind;
-      if (!report_progress(progress_, task_.name, open[done - 1]->index + 1, requests_.size())) {
-        return Error{Error::Kind::kInterrupted, task_.name + ": interrupted"};
-      }
+    if (!sequences.empty()) {
+      const auto on_scored = [&](std::size_t sequence, const SequenceScore& score) {
+        return take_score(open, sequence, score);
+      };
+      FPTQ_TRY_VOID(scorer_.score(sequences, on_scored));
     }
+    std::size_t next = 0;
     for (const Encoded& document : documents) {
       std::vector<std::size_t> tokens;
       for (const EncodedRequest& request : document.requests) {
@@ -103,11 +99,28 @@ class TaskRun {
         result_.cut += request.cut ? 1 : 0;
       }
       const DocumentScores& known =
-          document.is_finished ? options_.finished.at(document.index) : scores[document.index];
+          document.is_finished ? options_.finished.at(document.index) : open.scores[next++];
       result_.documents.push_back(judge(task_, document.index, std::move(requests_[document.index]),
                                         known, std::move(tokens)));
     }
     return {};
+  }
+
+  Status take_score(OpenDocuments& open, std::size_t sequence, const SequenceScore& score) {
+    const std::size_t of = open.document_of[sequence];
+    open.scores[of][open.request_of[sequence]] = score;
+    --open.left[of];
+    const std::size_t before = open.reported;
+    for (; open.reported < open.left.size() && open.left[open.reported] == 0; ++open.reported) {
+      const std::size_t index = open.documents[open.reported]->index;
+      if (options_.on_scored) {
+        FPTQ_TRY_VOID(options_.on_scored(index, open.scores[open.reported]));
+      }
+    }
+    if (open.reported == before) return {};
+    const std::size_t last = open.documents[open.reported - 1]->index;
+    if (report_progress(progress_, task_.name, last + 1, requests_.size())) return {};
+    return Error{Error::Kind::kInterrupted, task_.name + ": interrupted"};
   }
 
   Result<std::vector<Encoded>> encode(std::size_t begin, std::size_t end) {
