@@ -63,7 +63,8 @@ Json to_json(const QuantizeCommandOptions& options, const quantize::Recipe& reci
           {"bits_per_weight", report.bits_per_weight},
           {"linear_bits_per_weight", report.linear_bits_per_weight},
           {"relative_error", report.relative_error},
-          {"seconds", report.seconds}};
+          {"seconds", report.seconds},
+          {"rounding_seconds", report.rounding_seconds}};
 }
 
 Status run_quantize(const QuantizeCommandOptions& options) {

@@ -142,7 +142,11 @@ class Run {
     if (recipe_.has_target()) {
       FPTQ_TRY_VOID(check_disk_space(directory, plan().output_bytes + kSideBytes));
     }
-    if (recipe_.rounds_in_blocks()) FPTQ_TRY_VOID(round_blocks(directory));
+    if (recipe_.rounds_in_blocks()) {
+      const double began = seconds();
+      FPTQ_TRY_VOID(round_blocks(directory));
+      rounding_seconds_ = seconds() - began;
+    }
     FPTQ_TRY_VOID(write_weights(directory));
     const Json config = output_config(plan(), checkpoint());
     FPTQ_TRY_VOID(write_text(directory, "config.json", config.dump(2) + "\n"));
@@ -164,6 +168,7 @@ class Run {
                           plan().linear_bits_per_weight,
                           total_error_.relative(),
                           seconds(),
+                          rounding_seconds_,
                           warnings_};
   }
 
@@ -307,6 +312,7 @@ class Run {
   const QuantizeOptions& options_;
   Preparation& preparation_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  double rounding_seconds_ = 0;
   std::vector<std::string> warnings_;
   std::vector<TensorOutcome> outcomes_;
   std::optional<CalibrationRun> calibration_;

@@ -38,6 +38,7 @@ struct QuantizeReport {
   double linear_bits_per_weight = 0;
   double relative_error = 0;  // sum of squared errors / sum of squares, over quantized weights
   double seconds = 0;
+  double rounding_seconds = 0;  // of these, rounding blocks on their inputs; 0 without calibration
   std::vector<std::string> warnings;  // of the checkpoint and of the plan
 };
 

@@ -52,6 +52,11 @@ class Calibrated(harness.ProgramTest):
         for name in expected:
             self.assertEqual(expected[name] == found[name], True, name)
 
+    def test_the_time_of_rounding_is_a_part_of_the_whole(self):
+        report = self.json_of(*self.arguments('timed'))
+        self.assertGreater(report['rounding_seconds'], 0)
+        self.assertLess(report['rounding_seconds'], report['seconds'])
+
     def test_the_recipe_says_everything_that_the_output_depends_on(self):
         self.succeed(*self.arguments('first'))
         recipe = self.folder / 'first' / 'recipe.yaml'
