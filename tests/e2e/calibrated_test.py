@@ -72,7 +72,7 @@ class Calibrated(harness.ProgramTest):
         self.succeed(*self.arguments('three', '--threads', '3'))
         one = bytes_of(self.folder / 'one')
         self.assertEqual(one, bytes_of(self.folder / 'three'))
-        for isa in ('scalar', 'avx2', 'avx512vnni', 'neon'):
+        for isa in ('scalar', 'avx2', 'avx512vnni', 'amx', 'neon'):
             result = harness.fptq(*self.arguments(isa, '--isa', isa))
             if result.returncode == 0:
                 self.assert_same(one, bytes_of(self.folder / isa))

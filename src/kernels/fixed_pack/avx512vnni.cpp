@@ -1,0 +1,11 @@
+// AVX-512 variant.
+
+#include "kernels/fixed_pack/body.h"
+
+namespace fptq::kernels {
+
+void fixed_pack_avx512vnni(const FixedPackArgs& args) {
+  fixed_pack_body(args);
+}
+
+}  // namespace fptq::kernels
