@@ -8,6 +8,9 @@
 
 #include "base/check.h"
 #include "kernels/dense_gemm/dispatch.h"
+#include "kernels/fixed_gemm/dispatch.h"
+#include "kernels/fixed_gemm/scratch.h"
+#include "kernels/fixed_pack/dispatch.h"
 #include "kernels/nf4a16_gemm/dispatch.h"
 #include "kernels/w4a8_gemm/dispatch.h"
 #include "kernels/w8a8_gemm/dispatch.h"
@@ -70,6 +73,47 @@ Result<kernels::ActivationGrid> checked_grid(const QuantArgs& args,
   return grid;
 }
 
+Status check_float_matrix(const Tensor& weight) {
+  if (weight.shape().size() != 2 || weight.cols() == 0) {
+    return Error{Error::Kind::kFormat,
+                 "weight: expected a matrix, got shape " + shape_text(weight.shape())};
+  }
+  if (!is_float_weight_dtype(weight.dtype())) {
+    return Error{Error::Kind::kUnsupported, "weight: expected F32, F16 or BF16, got " +
+                                                std::string(dtype_name(weight.dtype()))};
+  }
+  return {};
+}
+
+// Weights [N, K] as fixed_gemm's second operand.
+struct FixedPointWeights {
+  std::vector<std::int32_t> words;  // [fixed_words(K), stride]
+  std::vector<float> scales;        // [N]
+  std::size_t stride = 0;           // N, padded
+};
+
+FixedPointWeights fixed_point_weights(const Tensor& weight, kernels::FixedPackFn pack) {
+  const std::vector<float> values = weight.to_f32();
+  const std::size_t words = kernels::fixed_words(weight.cols());
+  FixedPointWeights packed;
+  packed.stride = kernels::fixed_channels(weight.rows());
+  packed.words.resize(words * packed.stride);
+  packed.scales.resize(weight.rows());
+  std::vector<std::int32_t> row(words);
+  for (std::size_t n = 0; n < weight.rows(); ++n) {
+    pack({.x = values.data() + n * weight.cols(),
+          .x_stride = weight.cols(),
+          .rows = 1,
+          .cols = weight.cols(),
+          .by_columns = false,
+          .words = row.data(),
+          .word_stride = words,
+          .scales = packed.scales.data() + n});
+    for (std::size_t w = 0; w < words; ++w) packed.words[w * packed.stride + n] = row[w];
+  }
+  return packed;
+}
+
 std::string lower_case(std::string_view text) {
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(),
@@ -80,12 +124,13 @@ std::string lower_case(std::string_view text) {
 }  // namespace
 
 struct Linear::Impl {
-  enum class Path { kDense, kDequantized, kInteger, kTable };
+  enum class Path { kDense, kDequantized, kInteger, kTable, kFixed };
 
   Path path = Path::kDense;
   Tensor dense_weight;
   PackedMatrix packed_weight;
   TableMatrix table_weight;
+  FixedPointWeights fixed_weight;
   kernels::ActivationGrid grid;
   std::vector<float> bias;  // [N] or empty
   std::size_t rows = 0;
@@ -97,6 +142,8 @@ struct Linear::Impl {
   kernels::DenseGemmFn dense_gemm = nullptr;
   kernels::IntegerGemmFn integer_gemm = nullptr;
   kernels::Nf4a16GemmFn table_gemm = nullptr;
+  kernels::FixedGemmFn fixed_gemm = nullptr;
+  kernels::FixedPackFn fixed_pack = nullptr;
   std::uint64_t calls = 0;
 
   // y[:, begin..end) of a dense product with weights [end - begin, K] at `weights`.
@@ -108,6 +155,7 @@ struct Linear::Impl {
   void forward_dequantized(const LinearInput& x, float* y, ThreadPool& pool) const;
   void forward_integer(LinearInput& x, float* y, ThreadPool& pool) const;
   void forward_table(const LinearInput& x, float* y, ThreadPool& pool) const;
+  void forward_fixed(const LinearInput& x, float* y, ThreadPool& pool) const;
 };
 
 void Linear::Impl::multiply_dense(const LinearInput& x, const void* weights,
@@ -200,20 +248,51 @@ void Linear::Impl::forward_table(const LinearInput& x, float* y, ThreadPool& poo
   });
 }
 
+void Linear::Impl::forward_fixed(const LinearInput& x, float* y, ThreadPool& pool) const {
+  // Enough tokens to make up for cutting the weights into digits anew, as few as share the work.
+  constexpr std::size_t kMostTokens = 256;
+  const std::size_t words = kernels::fixed_words(cols);
+  const std::size_t share = kernels::fixed_channels(x.rows() / pool.threads() + 1);
+  const std::size_t grain = std::min(kMostTokens, share);
+  pool.parallel_for(x.rows(), grain, [&](std::size_t begin, std::size_t end) {
+    const std::size_t tokens = end - begin;
+    std::vector<std::int32_t> numbers(tokens * words);
+    std::vector<float> scales(tokens);
+    fixed_pack({.x = x.values() + begin * cols,
+                .x_stride = cols,
+                .rows = tokens,
+                .cols = cols,
+                .by_columns = false,
+                .words = numbers.data(),
+                .word_stride = words,
+                .scales = scales.data()});
+    fixed_gemm({.a = numbers.data(),
+                .a_row_stride = words,
+                .a_word_stride = 1,
+                .b = fixed_weight.words.data(),
+                .b_stride = fixed_weight.stride,
+                .a_scale = scales.data(),
+                .b_scale = fixed_weight.scales.data(),
+                .y = y + begin * rows,
+                .y_stride = rows,
+                .accumulate = false,
+                .m = tokens,
+                .n = rows,
+                .words = words,
+                .scratch = kernels::fixed_gemm_scratch(words)});
+    for (std::size_t m = begin; m < end && !bias.empty(); ++m) {
+      for (std::size_t n = 0; n < rows; ++n) y[m * rows + n] += bias[n];
+    }
+  });
+}
+
 Linear::Linear(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Linear::Linear(Linear&&) noexcept = default;
 Linear& Linear::operator=(Linear&&) noexcept = default;
 Linear::~Linear() = default;
 
 Result<Linear> Linear::dense(Tensor weight, const std::optional<Tensor>& bias, Isa isa) {
-  if (weight.shape().size() != 2 || weight.cols() == 0) {
-    return Error{Error::Kind::kFormat,
-                 "weight: expected a matrix, got shape " + shape_text(weight.shape())};
-  }
-  if (!is_float_weight_dtype(weight.dtype())) {
-    return Error{Error::Kind::kUnsupported, "weight: expected F32, F16 or BF16, got " +
-                                                std::string(dtype_name(weight.dtype()))};
-  }
+  FPTQ_TRY_VOID(check_float_matrix(weight));
   auto impl = std::make_unique<Impl>();
   FPTQ_TRY(impl->bias, read_bias(bias, weight.rows()));
   const auto& variant = select_variant(kernels::dense_gemm_variants(), isa);
@@ -225,6 +304,24 @@ Result<Linear> Linear::dense(Tensor weight, const std::optional<Tensor>& bias, I
   impl->isa = variant.isa;
   impl->dense_gemm = variant.run;
   impl->dense_weight = std::move(weight);
+  return Linear(std::move(impl));
+}
+
+Result<Linear> Linear::fixed_point(const Tensor& weight, const std::optional<Tensor>& bias,
+                                   Isa isa) {
+  FPTQ_TRY_VOID(check_float_matrix(weight));
+  auto impl = std::make_unique<Impl>();
+  FPTQ_TRY(impl->bias, read_bias(bias, weight.rows()));
+  const auto& variant = select_variant(kernels::fixed_gemm_variants(), isa);
+  impl->path = Impl::Path::kFixed;
+  impl->rows = weight.rows();
+  impl->cols = weight.cols();
+  impl->scheme = "fixed14";
+  impl->kernel = "fixed_gemm";
+  impl->isa = variant.isa;
+  impl->fixed_gemm = variant.run;
+  impl->fixed_pack = select_variant(kernels::fixed_pack_variants(), isa).run;
+  impl->fixed_weight = fixed_point_weights(weight, impl->fixed_pack);
   return Linear(std::move(impl));
 }
 
@@ -286,6 +383,8 @@ void Linear::forward(LinearInput& x, float* y, ThreadPool& pool) {
       return impl_->forward_integer(x, y, pool);
     case Impl::Path::kTable:
       return impl_->forward_table(x, y, pool);
+    case Impl::Path::kFixed:
+      return impl_->forward_fixed(x, y, pool);
   }
 }
 
@@ -319,6 +418,9 @@ std::uint64_t Linear::bytes() const {
       return impl_->dense_weight.bytes().size() + bias_bytes;
     case Impl::Path::kTable:
       return impl_->table_weight.bytes() + bias_bytes;
+    case Impl::Path::kFixed:
+      return impl_->fixed_weight.words.size() * sizeof(std::int32_t) +
+             impl_->fixed_weight.scales.size() * sizeof(float) + bias_bytes;
     case Impl::Path::kDequantized:
     case Impl::Path::kInteger:
       break;

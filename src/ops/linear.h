@@ -36,6 +36,14 @@ class Linear {
   [[nodiscard]] static Result<Linear> dense(Tensor weight, const std::optional<Tensor>& bias,
                                             Isa isa);
 
+  // Float weights rounded to fixed-point numbers of 14 bits, row by row, and inputs likewise, token
+  // by token (kernels/fixed_pack); products are exact integers (kernels/fixed_gemm). An output is
+  // off by some 1e-4 of what its largest terms make: for calibration, where the float model's
+  // stream is wanted fast, not to the last bit.
+  // Errors: those of dense().
+  [[nodiscard]] static Result<Linear> fixed_point(const Tensor& weight,
+                                                  const std::optional<Tensor>& bias, Isa isa);
+
   // Packed integer weights. With `activations` the inputs are quantized to 8 bits and the
   // products are integers (kernels/w4a8_gemm, w8a8_gemm); without, the weights are dequantized
   // tile by tile, y = sum_k w[n, k] * x[k] in float32, as a dense linear would.
@@ -66,7 +74,8 @@ class Linear {
 
   // The short name of what is executed: "w4g32-a8t", "w4g32", "nf4b64-dq", "bf16".
   [[nodiscard]] const std::string& scheme() const;
-  // "w4a8_gemm", "w8a8_gemm", "w4a16_gemm", "w8a16_gemm", "nf4a16_gemm" or "dense_gemm".
+  // "w4a8_gemm", "w8a8_gemm", "w4a16_gemm", "w8a16_gemm", "nf4a16_gemm", "dense_gemm" or
+  // "fixed_gemm".
   [[nodiscard]] std::string_view kernel() const;
   // The family of the kernel, which `isa` includes: scalar where groups have an odd width.
   [[nodiscard]] Isa isa() const;

@@ -231,6 +231,57 @@ TEST(DenseLinear, RefusesShapesThatDoNotFit) {
             Linear::dense(matrix, vector, best_isa()).error().message);
 }
 
+TEST(FixedPointLinear, IsCloseToTheDenseLinearWithTheSameWeights) {
+  constexpr std::size_t kRows = 83;
+  constexpr std::size_t kCols = 200;
+  const Tensor weight = *Tensor::from_f32({kRows, kCols}, random_floats(kRows * kCols, 1));
+  const Tensor bias = *Tensor::from_f32({kRows}, random_floats(kRows, 2));
+  std::vector<float> x = random_floats(300 * kCols, 3);
+  for (std::size_t i = 0; i < kCols; ++i) x[i] *= 1000;  // a token has no part in another's scale
+  Linear dense = *Linear::dense(weight, bias, best_isa());
+  Linear fixed = *Linear::fixed_point(weight, bias, best_isa());
+  EXPECT_EQ("fixed14", fixed.scheme());
+  EXPECT_EQ("fixed_gemm", fixed.kernel());
+  // 200 numbers in 4 blocks of 64, 83 channels in 6 of 16; scales and bias.
+  EXPECT_EQ(256U * 96 * 2 + kRows * 8, fixed.bytes());
+  const std::vector<float> expected = run(dense, x, 1);
+  const std::vector<float> y = run(fixed, x, 2);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    // Inputs and weights reach 5: each of 200 terms is off by at most 2 * 5 * (5 / 8127) / 2, and
+    // errors are as often up as down.
+    const double size = i < kRows ? 1000 : 1;
+    EXPECT_NEAR(expected[i], y[i], 0.02 * size) << i;
+  }
+}
+
+TEST(FixedPointLinear, HasTheSameBitsOnEveryIsaThreadCountAndBatch) {
+  const Tensor weight = *Tensor::from_f32({83, 200}, random_floats(83 * 200, 1));
+  const std::vector<float> x = random_floats(40 * 200, 2);
+  std::vector<float> expected;
+  for (const Isa isa : runnable_isas()) {
+    Linear linear = *Linear::fixed_point(weight, {}, isa);
+    for (const std::size_t threads : {1u, 2u, 3u}) {
+      const std::vector<float> y = run(linear, x, threads);
+      if (expected.empty()) expected = y;
+      EXPECT_EQ(expected, y);
+    }
+    const std::vector<float> last(x.end() - 200, x.end());
+    EXPECT_EQ(std::vector<float>(expected.end() - 83, expected.end()), run(linear, last, 1));
+  }
+}
+
+TEST(FixedPointLinear, KeepsANanInItsOwnRowAndRefusesShapesThatDoNotFit) {
+  const Tensor weight = *Tensor::from_f32({2, 2}, std::vector<float>{1, 2, 3, 4});
+  Linear linear = *Linear::fixed_point(weight, {}, best_isa());
+  const std::vector<float> y = run(linear, {std::nanf(""), 1, 1, 1}, 1);
+  EXPECT_TRUE(std::isnan(y[0]));
+  EXPECT_TRUE(std::isnan(y[1]));
+  EXPECT_NEAR(3, y[2], 1e-3);
+  const Tensor vector = *Tensor::from_f32({4}, std::vector<float>(4));
+  EXPECT_EQ("weight: expected a matrix, got shape [4]",
+            Linear::fixed_point(vector, {}, best_isa()).error().message);
+}
+
 TEST(TableLinear, HasTheBitsOfADenseLinearWithTheSameWeights) {
   // Rows that blocks straddle, odd rows, and rows of whole blocks.
   for (const std::size_t cols : {96u, 33u, 128u}) {
