@@ -17,21 +17,19 @@ constexpr std::size_t kBlock = 256;
 
 using Floats = std::vector<float>;
 
-// The moments' difference (C - H) with its rows in the factor's order: [K, K], row p is row
-// order[p]. Empty where there is no cross moment.
-Floats ordered_difference(const InputMoments& moments, std::span<const std::uint32_t> order,
-                          ThreadPool& pool) {
-  if (moments.cross.empty()) return {};
+// The moment of the shift with its rows in the factor's order: [K, K], row p is row order[p]. Empty
+// where there is none.
+Floats ordered_shift(const InputMoments& moments, std::span<const std::uint32_t> order,
+                     ThreadPool& pool) {
+  if (moments.shift.empty()) return {};
   const std::size_t width = moments.width;
-  Floats difference(width * width);
+  Floats ordered(width * width);
   pool.parallel_for(width, 16, [&](std::size_t begin, std::size_t end) {
     for (std::size_t p = begin; p < end; ++p) {
-      const float* cross = moments.cross.data() + order[p] * width;
-      const float* gram = moments.gram.data() + order[p] * width;
-      for (std::size_t k = 0; k < width; ++k) difference[p * width + k] = cross[k] - gram[k];
+      std::copy_n(moments.shift.data() + order[p] * width, width, ordered.data() + p * width);
     }
   });
-  return difference;
+  return ordered;
 }
 
 // Some rows of a matrix times U^T U.
@@ -105,11 +103,11 @@ Result<std::vector<float>> corrected_weights(std::span<const float> weights,
   FPTQ_CHECK(output_moment.empty() || output_moment.size() == weights.size(),
              "the output moment is [N, K]");
   std::vector<float> corrected(weights.begin(), weights.end());
-  if (moments.cross.empty() && output_moment.empty()) return corrected;
+  if (moments.shift.empty() && output_moment.empty()) return corrected;
   const std::size_t rows_in_all = weights.size() / width;
   const std::span<const std::uint32_t> order = factor.order();
   const MatrixProducts products(options.isa);
-  const Floats difference = ordered_difference(moments, order, pool);
+  const Floats shift = ordered_shift(moments, order, pool);
   const auto alpha = static_cast<float>(options.alpha);
   const auto beta = static_cast<float>(options.beta);
   std::vector<bool> dead(width);
@@ -120,9 +118,9 @@ Result<std::vector<float>> corrected_weights(std::span<const float> weights,
     const std::size_t rows = end - begin;
     Panel panel(factor, products, rows);
     const MatrixView<float> x = panel.x();
-    // W (C^T - H): its column p is W times row p of C - H.
-    if (!difference.empty()) {
-      products.multiply({weights.data() + begin * width, width}, {difference.data(), width}, x,
+    // W D^T: its column p is W times row p of D.
+    if (!shift.empty()) {
+      products.multiply({weights.data() + begin * width, width}, {shift.data(), width}, x,
                         {rows, width, width});
     }
     for (std::size_t r = 0; r < rows && !output_moment.empty(); ++r) {

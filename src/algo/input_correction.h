@@ -19,11 +19,11 @@ struct CorrectionOptions {
   Isa isa = best_isa();  // of the kernels; does not change results
 };
 
-// W' = W + alpha * (W (C^T - H) + beta * R) (H + lambda I)^-1: with alpha = beta = 1 and lambda = 0
+// W' = W + alpha * (W D^T + beta * R) (H + lambda I)^-1: with alpha = beta = 1 and lambda = 0
 // the least-squares solution of  W' xq = W xf + e  over all tokens.
 //
 //   weights        [N, K]  W, finite
-//   moments        H and C; without C the term W (C^T - H) is 0
+//   moments        H and D; without D the term W D^T is 0
 //   factor         of the same moments; gives (H + lambda I)^-1 = U^T U
 //   output_moment  [N, K]  R = sum_t e_t xq_t^T, or empty: 0
 //   returns        [N, K]; weights of dead columns unchanged

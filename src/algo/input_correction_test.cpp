@@ -14,18 +14,18 @@ using testing::example_moments;
 using testing::example_weights;
 using testing::random_values;
 
-// C of the example with x + [.1 0 -.2 0; 0 .3 0 .1; -.1 0 .1 0; .2 -.1 0 0; 0 0 .1 -.3] as the
+// D of the example with x + [.1 0 -.2 0; 0 .3 0 .1; -.1 0 .1 0; .2 -.1 0 0; 0 0 .1 -.3] as the
 // original inputs.
-InputMoments example_with_cross() {
+InputMoments example_with_shift() {
   InputMoments moments = example_moments();
-  moments.cross = {15.3f, 11.5f, 1.1f, 2.3f,  11.1f, 19.2f, 4.1f,  8.5f,
-                   1.3f,  4.1f,  7.0f, -0.6f, 2.7f,  9.1f,  -0.9f, 6.7f};
+  moments.shift = {0.3f, 0.5f, 0.1f, -0.7f, 0.1f,  0.2f, 0.1f, -0.5f,
+                   0.3f, 0.1f, 0.0f, 0.4f,  -0.3f, 0.1f, 0.1f, -0.3f};
   return moments;
 }
 
 TEST(InputCorrection, EqualsTheFormulaComputedWithAnExplicitInverse) {
   ThreadPool pool(1);
-  const InputMoments moments = example_with_cross();
+  const InputMoments moments = example_with_shift();
   const auto factor = InputFactor::make(moments, {}, pool);
   ASSERT_TRUE(factor);
   const auto corrected = corrected_weights(example_weights(), moments, *factor, {}, {}, pool);
@@ -37,7 +37,7 @@ TEST(InputCorrection, EqualsTheFormulaComputedWithAnExplicitInverse) {
 
 TEST(InputCorrection, AddsTheOutputMomentAndAppliesAShare) {
   ThreadPool pool(1);
-  const InputMoments moments = example_with_cross();
+  const InputMoments moments = example_with_shift();
   const auto factor = InputFactor::make(moments, {.act_order = false}, pool);
   ASSERT_TRUE(factor);
   const std::vector<float> output_moment = {.5f, -.25f, 1, 0, 0, .75f, -.5f, .25f};
@@ -74,7 +74,9 @@ TEST(InputCorrection, BringsOutputsCloserToTheOriginalOnes) {
   std::vector<float> xq = xf;
   for (std::size_t i = 0; i < xq.size(); ++i) xq[i] *= i % 3 == 0 ? 1.1f : 0.95f;
   MomentAccumulator accumulator(kWidth, true, best_isa());
-  accumulator.add(xq.data(), xf.data(), kTokens, pool);
+  std::vector<float> shift = xf;
+  for (std::size_t i = 0; i < shift.size(); ++i) shift[i] -= xq[i];
+  accumulator.add(xq.data(), shift.data(), kTokens, pool);
   const InputMoments moments = accumulator.finish(pool);
   const auto factor = InputFactor::make(moments, {.damping = 1e-4}, pool);
   ASSERT_TRUE(factor);
@@ -89,7 +91,7 @@ TEST(InputCorrection, BringsOutputsCloserToTheOriginalOnes) {
   EXPECT_EQ(*alone, *corrected);
 }
 
-TEST(InputCorrection, LeavesWeightsAloneWithoutCrossMomentsAndInDeadColumns) {
+TEST(InputCorrection, LeavesWeightsAloneWithoutAShiftAndInDeadColumns) {
   ThreadPool pool(1);
   InputMoments moments = example_moments();
   const auto factor = InputFactor::make(moments, {}, pool);
@@ -97,7 +99,7 @@ TEST(InputCorrection, LeavesWeightsAloneWithoutCrossMomentsAndInDeadColumns) {
   EXPECT_EQ(*corrected_weights(example_weights(), moments, *factor, {}, {}, pool),
             example_weights());
 
-  moments = example_with_cross();
+  moments = example_with_shift();
   for (std::size_t i = 0; i < 4; ++i) moments.gram[4 + i] = moments.gram[4 * i + 1] = 0;
   const auto without = InputFactor::make(moments, {}, pool);
   ASSERT_TRUE(without);

@@ -106,12 +106,12 @@ Result<InputFactor> InputFactor::make(const InputMoments& moments, const FactorO
                                       ThreadPool& pool) {
   const std::size_t width = moments.width;
   FPTQ_CHECK(moments.gram.size() == width * width, "the Gram matrix is [K, K]");
-  FPTQ_CHECK(moments.cross.empty() || moments.cross.size() == width * width,
-             "the cross moment is [K, K]");
+  FPTQ_CHECK(moments.shift.empty() || moments.shift.size() == width * width,
+             "the moment of the shift is [K, K]");
   FPTQ_CHECK(options.damping >= 0, "damping is not negative");
   FPTQ_TRY_VOID(check_finite(moments.gram, width, "second moment", pool));
-  if (!moments.cross.empty()) {
-    FPTQ_TRY_VOID(check_finite(moments.cross, width, "cross moment", pool));
+  if (!moments.shift.empty()) {
+    FPTQ_TRY_VOID(check_finite(moments.shift, width, "moment of the shift", pool));
   }
 
   InputFactor factor;

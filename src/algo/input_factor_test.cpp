@@ -165,12 +165,13 @@ TEST(InputFactor, NamesTheFirstMomentThatIsNotFinite) {
             "second moment of the inputs: element [1, 2]: expected a finite number, got nan. Does "
             "the model overflow on the calibration text?");
   moments.gram = std::vector<float>(9, 1.0f);
-  moments.cross = std::vector<float>(9, std::numeric_limits<float>::infinity());
+  moments.shift = std::vector<float>(9, std::numeric_limits<float>::infinity());
   const auto infinite = InputFactor::make(moments, {}, pool);
   ASSERT_FALSE(infinite);
-  EXPECT_EQ(infinite.error().message,
-            "cross moment of the inputs: element [0, 0]: expected a finite number, got inf. Does "
-            "the model overflow on the calibration text?");
+  EXPECT_EQ(
+      infinite.error().message,
+      "moment of the shift of the inputs: element [0, 0]: expected a finite number, got inf. Does "
+      "the model overflow on the calibration text?");
 }
 
 TEST(Triangular, FactorAndInverseAreThoseOfTheMatrix) {

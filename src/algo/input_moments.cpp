@@ -5,111 +5,132 @@
 
 #include "algo/matrix_products.h"
 #include "base/check.h"
+#include "kernels/fixed_gemm/dispatch.h"
+#include "kernels/fixed_gemm/scratch.h"
+#include "kernels/fixed_pack/dispatch.h"
 
 namespace fptq::algo {
 namespace {
 
-// Rows of a transposed chunk: not a multiple of 4096 bytes, so that a tile's rows do not share
-// the sets of a cache.
-constexpr std::size_t kChunkStride = kMomentChunk + 16;
+// Rows of the sum that a thread computes at a time.
+constexpr std::size_t kBlockRows = 96;
+// Channels that a thread rounds at a time.
+constexpr std::size_t kStrip = 64;
 
-// The sum is computed in tiles of kTile x kTile.
-constexpr std::size_t kTile = 192;
-
-// chunk[c, first + t] = values[t, c]
-void append_transposed(const float* values, std::size_t width, std::size_t rows, std::size_t first,
-                       ThreadPool& pool, float* chunk) {
-  constexpr std::size_t kBlock = 16;
-  pool.parallel_for(width, 4 * kBlock, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = 0; row < rows; row += kBlock) {
-      const std::size_t row_end = std::min(rows, row + kBlock);
-      for (std::size_t col = begin; col < end; ++col) {
-        for (std::size_t t = row; t < row_end; ++t) {
-          chunk[col * kChunkStride + first + t] = values[t * width + col];
-        }
-      }
-    }
-  });
-}
+static_assert(kBlockRows % kernels::kFixedChannels == 0 && kStrip % kernels::kFixedChannels == 0);
 
 }  // namespace
 
 OuterProductSum::OuterProductSum(std::size_t left_width, std::size_t right_width, bool symmetric,
                                  Isa isa)
-    : left_width_(left_width), right_width_(right_width), symmetric_(symmetric), isa_(isa) {
+    : symmetric_(symmetric), isa_(isa) {
   FPTQ_CHECK(!symmetric || left_width == right_width, "a matrix times itself is square");
+  left_.width = left_width;
+  right_.width = right_width;
 }
 
 void OuterProductSum::add(const float* left, const float* right, std::size_t rows,
                           ThreadPool& pool) {
   FPTQ_CHECK((right == nullptr) == symmetric_, "right is given unless it is left");
-  left_.resize(left_width_ * kChunkStride);
-  if (!symmetric_) right_.resize(right_width_ * kChunkStride);
+  const auto append = [](Side& side, const float* values, std::size_t count) {
+    side.pending.insert(side.pending.end(), values, values + count * side.width);
+  };
   while (rows > 0) {
     const std::size_t taken = std::min(rows, kMomentChunk - pending_);
-    append_transposed(left, left_width_, taken, pending_, pool, left_.data());
-    left += taken * left_width_;
-    if (!symmetric_) {
-      append_transposed(right, right_width_, taken, pending_, pool, right_.data());
-      right += taken * right_width_;
+    if (taken == kMomentChunk) {
+      add_chunk(left, right, taken, pool);
+    } else {
+      append(left_, left, taken);
+      if (!symmetric_) append(right_, right, taken);
+      pending_ += taken;
+      if (pending_ == kMomentChunk) flush(pool);
     }
-    pending_ += taken;
+    left += taken * left_.width;
+    if (!symmetric_) right += taken * right_.width;
     rows -= taken;
-    if (pending_ == kMomentChunk) flush(pool);
   }
 }
 
 void OuterProductSum::flush(ThreadPool& pool) {
-  total_.resize(left_width_ * right_width_);
   if (pending_ == 0) return;
-  const MatrixProducts products(isa_);
-  const MatrixView<const float> left{left_.data(), kChunkStride};
-  const MatrixView<const float> right{symmetric_ ? left_.data() : right_.data(), kChunkStride};
-  const MatrixView<float> total{total_.data(), right_width_};
-  const std::size_t tile_rows = (left_width_ + kTile - 1) / kTile;
-  const std::size_t tile_cols = (right_width_ + kTile - 1) / kTile;
-  pool.parallel_for(tile_rows * tile_cols, 1, [&](std::size_t index, std::size_t) {
-    const std::size_t i = index / tile_cols * kTile;
-    const std::size_t j = index % tile_cols * kTile;
-    if (symmetric_ && j < i) return;
-    const std::size_t rows = std::min(kTile, left_width_ - i);
-    const std::size_t cols = std::min(kTile, right_width_ - j);
-    alignas(64) float tile[kTile * kTile] = {};
-    products.multiply(left.at(i, 0), right.at(j, 0), {tile, kTile}, {rows, cols, pending_});
-    for (std::size_t r = 0; r < rows; ++r) {
-      float* out = total.row(i + r) + j;
-      for (std::size_t c = 0; c < cols; ++c) out[c] += tile[r * kTile + c];
-    }
-  });
+  add_chunk(left_.pending.data(), symmetric_ ? nullptr : right_.pending.data(), pending_, pool);
+  left_.pending.clear();
+  right_.pending.clear();
   pending_ = 0;
+}
+
+void OuterProductSum::pack(Side& side, const float* values, std::size_t rows, ThreadPool& pool) {
+  const kernels::FixedPackFn function = select_variant(kernels::fixed_pack_variants(), isa_).run;
+  const std::size_t stride = kernels::fixed_channels(side.width);
+  side.words.resize(kernels::fixed_words(kMomentChunk) * stride);
+  side.scales.resize(side.width);
+  pool.parallel_for(side.width, kStrip, [&](std::size_t begin, std::size_t end) {
+    function({.x = values + begin,
+              .x_stride = side.width,
+              .rows = rows,
+              .cols = end - begin,
+              .by_columns = true,
+              .words = side.words.data() + begin,
+              .word_stride = stride,
+              .scales = side.scales.data() + begin});
+  });
+}
+
+void OuterProductSum::add_chunk(const float* left, const float* right, std::size_t rows,
+                                ThreadPool& pool) {
+  total_.resize(left_.width * right_.width);
+  pack(left_, left, rows, pool);
+  if (!symmetric_) pack(right_, right, rows, pool);
+  const Side& other = symmetric_ ? left_ : right_;
+  const kernels::FixedGemmFn function = select_variant(kernels::fixed_gemm_variants(), isa_).run;
+  const std::size_t words = kernels::fixed_words(rows);
+  pool.parallel_for(left_.width, kBlockRows, [&](std::size_t begin, std::size_t end) {
+    const std::size_t first = symmetric_ ? begin : 0;
+    function({.a = left_.words.data() + begin,
+              .a_row_stride = 1,
+              .a_word_stride = kernels::fixed_channels(left_.width),
+              .b = other.words.data() + first,
+              .b_stride = kernels::fixed_channels(other.width),
+              .a_scale = left_.scales.data() + begin,
+              .b_scale = other.scales.data() + first,
+              .y = total_.data() + begin * right_.width + first,
+              .y_stride = right_.width,
+              .accumulate = true,
+              .m = end - begin,
+              .n = right_.width - first,
+              .words = words,
+              .scratch = kernels::fixed_gemm_scratch(words)});
+  });
 }
 
 std::vector<float> OuterProductSum::finish(ThreadPool& pool) {
   flush(pool);
+  total_.resize(left_.width * right_.width);
   if (symmetric_) {
-    const MatrixView<float> total{total_.data(), right_width_};
-    const std::size_t tiles = (left_width_ + kTile - 1) / kTile;
-    pool.parallel_for(tiles, 1, [&](std::size_t tile, std::size_t) {
-      const std::size_t begin = tile * kTile;
-      const std::size_t end = std::min(left_width_, begin + kTile);
-      // Row `row` below the diagonal, from the tiles above.
-      for (std::size_t col = 0; col < begin; ++col) {
-        for (std::size_t row = begin; row < end; ++row) total.row(row)[col] = total.row(col)[row];
+    const MatrixView<float> total{total_.data(), right_.width};
+    pool.parallel_for(left_.width, kBlockRows, [&](std::size_t begin, std::size_t end) {
+      // Rows of a block below the diagonal, from the blocks above. Within a block on the diagonal
+      // both halves were computed, but s_i s_j and s_j s_i may differ in the last bit.
+      for (std::size_t col = 0; col < end; ++col) {
+        for (std::size_t row = std::max(begin, col + 1); row < end; ++row) {
+          total.row(row)[col] = total.row(col)[row];
+        }
       }
     });
   }
   return std::exchange(total_, {});
 }
 
-MomentAccumulator::MomentAccumulator(std::size_t width, bool with_cross, Isa isa)
+MomentAccumulator::MomentAccumulator(std::size_t width, bool with_shift, Isa isa)
     : width_(width), gram_(width, width, true, isa) {
-  if (with_cross) cross_.emplace_back(width, width, false, isa);
+  if (with_shift) shift_.emplace_back(width, width, false, isa);
 }
 
-void MomentAccumulator::add(const float* xq, const float* xf, std::size_t rows, ThreadPool& pool) {
-  FPTQ_CHECK((xf == nullptr) == cross_.empty(), "original inputs are for the cross moment");
+void MomentAccumulator::add(const float* xq, const float* shift, std::size_t rows,
+                            ThreadPool& pool) {
+  FPTQ_CHECK((shift == nullptr) == shift_.empty(), "a shift is given where it is wanted");
   gram_.add(xq, nullptr, rows, pool);
-  for (OuterProductSum& cross : cross_) cross.add(xq, xf, rows, pool);
+  for (OuterProductSum& sum : shift_) sum.add(xq, shift, rows, pool);
   tokens_ += rows;
 }
 
@@ -118,7 +139,7 @@ InputMoments MomentAccumulator::finish(ThreadPool& pool) {
   moments.width = width_;
   moments.tokens = std::exchange(tokens_, 0);
   moments.gram = gram_.finish(pool);
-  for (OuterProductSum& cross : cross_) moments.cross = cross.finish(pool);
+  for (OuterProductSum& sum : shift_) moments.shift = sum.finish(pool);
   return moments;
 }
 

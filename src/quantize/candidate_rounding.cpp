@@ -24,7 +24,7 @@ Result<CandidateRounder> CandidateRounder::make(const Recipe& recipe, std::span<
     return Error{Error::Kind::kFormat, "expected finite activations, got NaN or infinity"};
   }
   if (recipe.rounding != algo::Rounding::kGptq) return rounder;
-  algo::MomentAccumulator sums(width, /*with_cross=*/false, isa);
+  algo::MomentAccumulator sums(width, /*with_shift=*/false, isa);
   sums.add(x.data(), nullptr, x.size() / width, pool);
   rounder.moments_ = sums.finish(pool);
   FPTQ_TRY(rounder.factor_, algo::InputFactor::make(rounder.moments_,
