@@ -28,6 +28,9 @@ using model::BlockInput;
 using model::BlockLinear;
 using model::DecoderBlock;
 
+// Elements that a thread takes at a time where the work is one operation on each.
+constexpr std::size_t kElementGrain = std::size_t{1} << 14;
+
 // Whether the output of the linears that read `input` is added to the residual stream.
 bool feeds_residual(BlockInput input) {
   return input == BlockInput::kOutput || input == BlockInput::kDown;
@@ -89,6 +92,16 @@ struct BlockRounder::Impl {
                                             const std::optional<kernels::ActivationGrid>& grid);
   Status read_input(const calib::SequenceBatch& batch, BlockInput input,
                     const std::optional<kernels::ActivationGrid>& grid, std::vector<float>& x);
+  Result<algo::InputMoments> input_moments(BlockInput input,
+                                           const std::optional<kernels::ActivationGrid>& grid,
+                                           std::vector<float>& output_moment);
+  Status read_shift(const calib::SequenceBatch& batch, BlockInput input, std::span<const float> xq,
+                    std::vector<float>& shift);
+  Status output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
+                      std::span<const float> shift, std::vector<float>& error);
+  [[nodiscard]] Result<std::optional<Tensor>> read_bias(const std::string& module) const;
+  [[nodiscard]] Result<ops::Linear> fixed_point(const std::string& module,
+                                                const std::optional<Tensor>& bias) const;
   Result<std::vector<float>> target_weights(BlockLinear linear, const TensorPlan& plan,
                                             const algo::InputMoments& moments,
                                             const algo::InputFactor* factor,
@@ -170,6 +183,12 @@ Status BlockRounder::Impl::round_block() {
   FPTQ_TRY(quantized_block, load());
   if (original) {
     FPTQ_TRY(original_block, load());
+    for (const BlockLinear linear : model::kBlockLinears) {
+      const std::string name = model::block_module_name(layer, linear);
+      FPTQ_TRY(const std::optional<Tensor> bias, read_bias(name));
+      FPTQ_TRY(ops::Linear fixed, fixed_point(name, bias));
+      original_block->set_linear(linear, std::move(fixed));
+    }
   }
   FPTQ_TRY_VOID(round_readers(BlockInput::kAttention));
   FPTQ_TRY_VOID(advance(&calib::ResidualStream::compute_attention));
@@ -233,6 +252,70 @@ Result<std::vector<double>> BlockRounder::Impl::input_squares(
   return std::vector<double>(squares.begin(), squares.end());
 }
 
+// The moments of `input`, and R of its reader where that one's output is added to the residual
+// stream: its error is known as soon as the inputs are, W (xf - xq) + beta (hf - hq), and R of it
+// costs less than the shift's moment does.
+Result<algo::InputMoments> BlockRounder::Impl::input_moments(
+    BlockInput input, const std::optional<kernels::ActivationGrid>& grid,
+    std::vector<float>& output_moment) {
+  const std::size_t width = model::block_input_width(*job.config, input);
+  const bool by_outputs = original && feeds_residual(input);
+  algo::MomentAccumulator sums(width, original && !by_outputs, job.isa);
+  std::optional<algo::OutputMomentAccumulator> output_sum;
+  std::optional<ops::Linear> reader;
+  if (by_outputs) {
+    output_sum.emplace(job.config->hidden_size, width, job.isa);
+    const BlockLinear linear = model::readers_of(input).front();
+    FPTQ_TRY(reader, fixed_point(model::block_module_name(quantized.layer(), linear), {}));
+  }
+  std::vector<float> xq;
+  std::vector<float> shift;
+  std::vector<float> error;
+  const auto add = [&](const calib::SequenceBatch& batch) -> Status {
+    FPTQ_TRY_VOID(read_input(batch, input, grid, xq));
+    if (original) FPTQ_TRY_VOID(read_shift(batch, input, xq, shift));
+    sums.add(xq.data(), original && !by_outputs ? shift.data() : nullptr, batch.rows, *job.pool);
+    if (!by_outputs) return {};
+    FPTQ_TRY_VOID(output_error(batch, *reader, shift, error));
+    output_sum->add_output_moment(error.data(), xq.data(), batch.rows, *job.pool);
+    return {};
+  };
+  FPTQ_TRY_VOID(for_each_batch(add));
+  if (output_sum) output_moment = output_sum->finish(*job.pool);
+  return sums.finish(*job.pool);
+}
+
+// xf - xq.
+Status BlockRounder::Impl::read_shift(const calib::SequenceBatch& batch, BlockInput input,
+                                      std::span<const float> xq, std::vector<float>& shift) {
+  shift.resize(xq.size());
+  FPTQ_TRY_VOID(original->input(*original_block, batch, input, shift.data()));
+  job.pool->parallel_for(shift.size(), kElementGrain, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) shift[i] -= xq[i];
+  });
+  return {};
+}
+
+// W (xf - xq) + beta (hf - hq): what `reader`, whose output is added to the stream h, ought to add
+// beyond W xq.
+Status BlockRounder::Impl::output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
+                                        std::span<const float> shift, std::vector<float>& error) {
+  const std::size_t hidden = job.config->hidden_size;
+  error.resize(batch.rows * hidden);
+  ops::LinearInput rows(shift.data(), batch.rows, reader.in_features());
+  reader.forward(rows, error.data(), *job.pool);
+  const auto beta = static_cast<float>(job.recipe->calibrated.residual_correction);
+  if (beta == 0) return {};
+  std::vector<float> hq(error.size());
+  std::vector<float> hf(error.size());
+  FPTQ_TRY_VOID(quantized.residual(batch, hq.data()));
+  FPTQ_TRY_VOID(original->residual(batch, hf.data()));
+  job.pool->parallel_for(error.size(), kElementGrain, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) error[i] += beta * (hf[i] - hq[i]);
+  });
+  return {};
+}
+
 // Rounds the linears that read `input`, once everything before them is quantized.
 Status BlockRounder::Impl::round_readers(BlockInput input) {
   const std::size_t layer = quantized.layer();
@@ -262,43 +345,13 @@ Status BlockRounder::Impl::round_readers(BlockInput input) {
     if (!activations->dynamic) grid->static_scale = *input_scale;
   }
 
-  const std::size_t width = model::block_input_width(*job.config, input);
   algo::InputMoments moments;
   std::optional<algo::InputFactor> factor;
   std::vector<float> output_moment;
   std::vector<float> importance;
   const CalibratedRounding& how = job.recipe->calibrated;
   if (uses_gptq()) {
-    const bool corrects = original.has_value();
-    const bool corrects_residual =
-        corrects && feeds_residual(input) && how.residual_correction != 0;
-    algo::MomentAccumulator sums(width, corrects, job.isa);
-    std::optional<algo::OutputMomentAccumulator> residual_sum;
-    const std::size_t hidden = job.config->hidden_size;
-    if (corrects_residual) residual_sum.emplace(hidden, width, job.isa);
-    std::vector<float> xq;
-    std::vector<float> xf;
-    std::vector<float> hq;
-    std::vector<float> hf;
-    const auto add = [&](const calib::SequenceBatch& batch) -> Status {
-      FPTQ_TRY_VOID(read_input(batch, input, grid, xq));
-      if (corrects) {
-        xf.resize(xq.size());
-        FPTQ_TRY_VOID(original->input(*original_block, batch, input, xf.data()));
-      }
-      sums.add(xq.data(), corrects ? xf.data() : nullptr, batch.rows, *job.pool);
-      if (!residual_sum) return {};
-      hq.resize(batch.rows * hidden);
-      hf.resize(batch.rows * hidden);
-      FPTQ_TRY_VOID(quantized.residual(batch, hq.data()));
-      FPTQ_TRY_VOID(original->residual(batch, hf.data()));
-      for (std::size_t i = 0; i < hf.size(); ++i) hf[i] -= hq[i];
-      residual_sum->add_output_moment(hf.data(), xq.data(), batch.rows, *job.pool);
-      return {};
-    };
-    FPTQ_TRY_VOID(for_each_batch(add));
-    moments = sums.finish(*job.pool);
-    if (residual_sum) output_moment = residual_sum->finish(*job.pool);
+    FPTQ_TRY(moments, input_moments(input, grid, output_moment));
     auto made = algo::InputFactor::make(
         moments, {.damping = how.damping, .act_order = how.act_order, .isa = job.isa}, *job.pool);
     if (!made) {
@@ -346,9 +399,9 @@ Result<std::vector<float>> BlockRounder::Impl::target_weights(
   if (!all_finite(weights)) return not_finite(plan, weights, 0);
   const CalibratedRounding& how = job.recipe->calibrated;
   if (factor == nullptr || !original) return weights;
-  auto corrected = algo::corrected_weights(
-      weights, moments, *factor, output_moment,
-      {.alpha = how.correction, .beta = how.residual_correction, .isa = job.isa}, *job.pool);
+  auto corrected =
+      algo::corrected_weights(weights, moments, *factor, output_moment,
+                              {.alpha = how.correction, .beta = 1, .isa = job.isa}, *job.pool);
   if (!corrected) {
     return with_context(corrected.error(), model::block_module_name(quantized.layer(), linear));
   }
@@ -403,15 +456,29 @@ Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLin
   return {};
 }
 
+Result<std::optional<Tensor>> BlockRounder::Impl::read_bias(const std::string& module) const {
+  std::optional<Tensor> bias;
+  if (job.checkpoint->find(module + ".bias") != nullptr) {
+    FPTQ_TRY(bias, job.checkpoint->read(module + ".bias"));
+  }
+  return bias;
+}
+
+// The original's linear: fast, and as exact as inputs of corrections have to be.
+Result<ops::Linear> BlockRounder::Impl::fixed_point(const std::string& module,
+                                                    const std::optional<Tensor>& bias) const {
+  FPTQ_TRY(const Tensor weight, job.checkpoint->read(module + ".weight"));
+  auto made = ops::Linear::fixed_point(weight, bias, job.isa);
+  if (!made) return with_context(made.error(), module);
+  return made;
+}
+
 // The rounded linear runs in the block from now on.
 Status BlockRounder::Impl::put_in_place(BlockLinear linear, const TensorPlan& plan,
                                         const RoundedModule& module) {
   FPTQ_TRY(PackedMatrix packed, PackedMatrix::pack(module.matrix, *job.pool));
   const std::string name = model::block_module_name(quantized.layer(), linear);
-  std::optional<Tensor> bias;
-  if (job.checkpoint->find(name + ".bias") != nullptr) {
-    FPTQ_TRY(bias, job.checkpoint->read(name + ".bias"));
-  }
+  FPTQ_TRY(const std::optional<Tensor> bias, read_bias(name));
   std::optional<Grid> grid;
   if (module.input_scale) grid = Grid{*module.input_scale, 0};
   auto made =

@@ -41,11 +41,13 @@ struct RoundingJob {
 //   1. the inputs xq of its linears over all sequences, from blocks and linears that are quantized
 //      already, on the 8-bit grid where the linears quantize them; beside them the inputs xf of the
 //      original, where the recipe corrects for the difference,
-//   2. their moments H = sum xq xq^T, C = sum xq xf^T, and for linears whose output is added to the
-//      residual stream h the moment R = sum (hf - hq) xq^T,
+//   2. their moments H = sum xq xq^T and D = sum xq (xf - xq)^T, and in D's place, for linears whose
+//      output is added to the residual stream h, R = sum (W (xf - xq) + beta (hf - hq)) xq^T,
 //   3. corrected weights W' (algo/input_correction.h), rounded under the loss that H defines
 //      (algo/gptq.h),
 //   4. the integers take the weights' place, and run in the kernels that will run them later.
+// The original runs in fixed point (ops::Linear::fixed_point), in which its stream is off by some
+// 1e-4: far less than what quantization changes, and all that the correction looks at.
 // The embedding stays as in the checkpoint, and so do linears that are not rounded to integers:
 // those kept in floating point are used before they are cast.
 //
