@@ -177,6 +177,8 @@ TEST_F(ScratchFileTest, GivesBackWhatWasWrittenInPlaces) {
     ASSERT_TRUE(file->write_at(0, std::as_bytes(std::span("abcd", 4))));
     ASSERT_TRUE(file->read_at(2, read));
     EXPECT_EQ(0, std::memcmp(read.data(), "cdef", 4));
+    file->begin_sync(0, 8);
+    file->begin_sync(1000, 8);  // a part that is not there
     ASSERT_TRUE(file->sync());
   }
   auto again = ScratchFile::open(path, 8);

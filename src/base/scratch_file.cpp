@@ -80,6 +80,16 @@ Status ScratchFile::write_at(std::uint64_t offset_bytes, std::span<const std::by
   return {};
 }
 
+void ScratchFile::begin_sync(std::uint64_t offset_bytes, std::uint64_t size_bytes) {
+#if defined(__linux__)
+  static_cast<void>(::sync_file_range(descriptor_, static_cast<off_t>(offset_bytes),
+                                      static_cast<off_t>(size_bytes), SYNC_FILE_RANGE_WRITE));
+#else
+  static_cast<void>(offset_bytes);
+  static_cast<void>(size_bytes);
+#endif
+}
+
 Status ScratchFile::sync() {
   if (::fsync(descriptor_) != 0) return system_error(path_, "write", errno);
   return {};

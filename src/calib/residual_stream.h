@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "base/thread_pool.h"
 #include "model/decoder_block.h"
 #include "model/llama_config.h"
 #include "ops/embedding.h"
@@ -38,6 +39,7 @@ struct SequenceBatch {
 // input(kOutput), add_attention(), input(kMlp), compute_hidden(), input(kDown), add_mlp(),
 // finish_block(). Inputs may be asked for as often as wanted until the next step; they depend on
 // the block that is handed over.
+// The pool's threads copy rows from and to the files; it outlives the stream.
 // Thread safety: none.
 class ResidualStream {
  public:
@@ -49,12 +51,14 @@ class ResidualStream {
                                                      const std::string& name,
                                                      const model::LlamaConfig& config,
                                                      const ops::Embedding& embedding,
-                                                     std::span<const std::int32_t> ids);
+                                                     std::span<const std::int32_t> ids,
+                                                     ThreadPool& pool);
   // A stream of `rows` rows that was left before block `layer`. Errors: kNotFound, kFormat, kIo.
   [[nodiscard]] static Result<ResidualStream> resume(const std::filesystem::path& directory,
                                                      const std::string& name,
                                                      const model::LlamaConfig& config,
-                                                     std::size_t rows, std::size_t layer);
+                                                     std::size_t rows, std::size_t layer,
+                                                     ThreadPool& pool);
 
   // The block that comes next: 0 to num_layers.
   [[nodiscard]] std::size_t layer() const { return layer_; }
@@ -62,7 +66,7 @@ class ResidualStream {
 
   // What the linears of `which` read.  x [batch.rows, K] out
   [[nodiscard]] Status input(model::DecoderBlock& block, const SequenceBatch& batch,
-                             model::BlockInput which, float* x) const;
+                             model::BlockInput which, float* x);
   // The stream itself, as the step before left it.  h [batch.rows, D] out
   [[nodiscard]] Status residual(const SequenceBatch& batch, float* h) const;
 
@@ -87,13 +91,14 @@ class ResidualStream {
   enum class Current { kEntry, kNext };
 
   ResidualStream(std::filesystem::path directory, std::string name,
-                 const model::LlamaConfig& config, std::size_t rows)
+                 const model::LlamaConfig& config, std::size_t rows, ThreadPool& pool)
       : directory_(std::move(directory)),
         name_(std::move(name)),
         width_(config.hidden_size),
         attended_width_(config.q_width()),
         hidden_width_(config.intermediate_size),
-        rows_(rows) {}
+        rows_(rows),
+        pool_(&pool) {}
 
   [[nodiscard]] std::filesystem::path file_of(std::size_t layer) const;
   [[nodiscard]] std::filesystem::path scratch_file(const char* what) const;
@@ -105,12 +110,17 @@ class ResidualStream {
   std::size_t attended_width_;  // H * Dh
   std::size_t hidden_width_;    // F
   std::size_t rows_;
+  ThreadPool* pool_;
   std::size_t layer_ = 0;
   Current current_ = Current::kEntry;
   std::optional<ScratchFile> entry_;  // [R, D] what enters the block
   std::optional<ScratchFile> next_;   // [R, D] the stream behind attention, then behind the block
   std::optional<ScratchFile> attended_;  // [R, H * Dh]
   std::optional<ScratchFile> hidden_;    // [R, F]
+  // Rows of a batch, kept so that their memory is not made anew.
+  std::vector<float> h_;
+  std::vector<float> x_;
+  std::vector<float> wide_;
 };
 
 }  // namespace fptq::calib

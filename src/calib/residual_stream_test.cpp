@@ -68,7 +68,7 @@ class ResidualStreamTest : public testing::TemporaryDirectoryTest {
 
   ResidualStream stream() {
     const auto embedding = model::bind_embedding(*checkpoint_, config_, {.pool = &pool_});
-    auto made = ResidualStream::create(root_, "float", config_, *embedding, ids_);
+    auto made = ResidualStream::create(root_, "float", config_, *embedding, ids_, pool_);
     EXPECT_TRUE(made) << made.error().message;
     return *std::move(made);
   }
@@ -154,7 +154,7 @@ TEST_F(ResidualStreamTest, BeginsABlockAgainThatWasInterrupted) {
     run_attention(carried, second);
     for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.add_attention(second, batch));
   }
-  auto resumed = ResidualStream::resume(root_, "float", config_, ids_.size(), 1);
+  auto resumed = ResidualStream::resume(root_, "float", config_, ids_.size(), 1, pool_);
   ASSERT_TRUE(resumed) << resumed.error().message;
   EXPECT_EQ(residual(*resumed), seen_.at("block0"));
   DecoderBlock second = block(1);
@@ -165,7 +165,7 @@ TEST_F(ResidualStreamTest, BeginsABlockAgainThatWasInterrupted) {
 
 TEST_F(ResidualStreamTest, DoesNotResumeFromAFileOfAnotherSize) {
   stream();
-  const auto resumed = ResidualStream::resume(root_, "float", config_, ids_.size() + 1, 0);
+  const auto resumed = ResidualStream::resume(root_, "float", config_, ids_.size() + 1, 0, pool_);
   ASSERT_FALSE(resumed);
   EXPECT_EQ(resumed.error().kind, Error::Kind::kFormat);
 }

@@ -94,7 +94,9 @@ struct DecoderBlock::Impl {
   ThreadPool* pool;
   ops::LinearInput input{};
   std::vector<float> q{}, k{}, v{}, update{}, up{};
-  std::vector<KvCache> caches{};  // of one layer, one per sequence of a call
+  std::vector<KvCache> caches{};             // of one layer, one per sequence of a call
+  std::vector<std::size_t> angle_lengths{};  // of the sequences whose angles these are
+  std::vector<float> cos{}, sin{};           // [rows, Dh / 2]
 
   void run(ops::Linear& linear, const float* x, std::size_t rows, std::vector<float>& y) {
     input.assign(x, rows, linear.in_features());
@@ -103,7 +105,10 @@ struct DecoderBlock::Impl {
   }
 
   void add_update(std::size_t rows, float* h) const {
-    for (std::size_t i = 0; i < rows * config.hidden_size; ++i) h[i] += update[i];
+    constexpr std::size_t kGrain = std::size_t{1} << 14;
+    pool->parallel_for(rows * config.hidden_size, kGrain, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) h[i] += update[i];
+    });
   }
 
   [[nodiscard]] ops::Linear& linear(BlockLinear which) {
@@ -126,17 +131,25 @@ struct DecoderBlock::Impl {
     return weights.down_proj;
   }
 
-  // Rotates q and k, whose rows are sequences of these lengths from position 0 on.
-  void rotate(std::span<const std::size_t> lengths, std::size_t rows) {
+  void compute_angles(std::span<const std::size_t> lengths, std::size_t rows) {
     const std::size_t half = config.head_dim / 2;
-    std::vector<float> cos(rows * half);
-    std::vector<float> sin(rows * half);
+    cos.resize(rows * half);
+    sin.resize(rows * half);
     std::size_t row = 0;
     for (const std::size_t length : lengths) {
       const std::vector<float> inverse = frequencies.inverse_frequencies(length);
       for (std::size_t t = 0; t < length; ++t, ++row) {
         frequencies.angles(t, inverse, &cos[row * half], &sin[row * half]);
       }
+    }
+    angle_lengths.assign(lengths.begin(), lengths.end());
+  }
+
+  // Rotates q and k, whose rows are sequences of these lengths from position 0 on.
+  void rotate(std::span<const std::size_t> lengths, std::size_t rows) {
+    // Batches of calibration are alike.
+    if (!std::equal(lengths.begin(), lengths.end(), angle_lengths.begin(), angle_lengths.end())) {
+      compute_angles(lengths, rows);
     }
     std::vector<std::size_t> positions(rows);
     std::iota(positions.begin(), positions.end(), std::size_t{0});

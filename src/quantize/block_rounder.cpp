@@ -54,6 +54,8 @@ struct BlockRounder::Impl {
   std::optional<DecoderBlock> quantized_block{};
   std::optional<DecoderBlock> original_block{};
   RoundedBlock result{};
+  std::vector<float> hq{};  // rows of both streams, kept so that their memory is not made anew
+  std::vector<float> hf{};
 
   [[nodiscard]] bool uses_gptq() const { return job.recipe->rounding == algo::Rounding::kGptq; }
   [[nodiscard]] Status piece() { return (*after_piece)(++pieces_done); }
@@ -122,12 +124,13 @@ Result<BlockRounder> BlockRounder::begin(const RoundingJob& job, std::size_t fir
   const auto stream = [&](const char* name) -> Result<calib::ResidualStream> {
     if (first_layer > 0) {
       return calib::ResidualStream::resume(job.directory, name, *job.config, ids.size(),
-                                           first_layer);
+                                           first_layer, *job.pool);
     }
     FPTQ_TRY(
         const ops::Embedding embedding,
         model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool, .isa = job.isa}));
-    return calib::ResidualStream::create(job.directory, name, *job.config, embedding, ids);
+    return calib::ResidualStream::create(job.directory, name, *job.config, embedding, ids,
+                                         *job.pool);
   };
   FPTQ_TRY(calib::ResidualStream quantized, stream("quantized"));
   std::optional<calib::ResidualStream> original;
@@ -306,8 +309,8 @@ Status BlockRounder::Impl::output_error(const calib::SequenceBatch& batch, ops::
   reader.forward(rows, error.data(), *job.pool);
   const auto beta = static_cast<float>(job.recipe->calibrated.residual_correction);
   if (beta == 0) return {};
-  std::vector<float> hq(error.size());
-  std::vector<float> hf(error.size());
+  hq.resize(error.size());
+  hf.resize(error.size());
   FPTQ_TRY_VOID(quantized.residual(batch, hq.data()));
   FPTQ_TRY_VOID(original->residual(batch, hf.data()));
   job.pool->parallel_for(error.size(), kElementGrain, [&](std::size_t begin, std::size_t end) {

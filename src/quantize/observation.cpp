@@ -143,8 +143,9 @@ Result<std::vector<InputChoice>> observe_inputs(const ObservationJob& job,
   if (fs::exists(file, failure)) return read_choices(file, job.config->num_layers);
   FPTQ_TRY(const ops::Embedding embedding,
            model::bind_embedding(*job.checkpoint, *job.config, {.pool = job.pool, .isa = job.isa}));
-  FPTQ_TRY(ResidualStream stream, ResidualStream::create(job.directory, "observed", *job.config,
-                                                         embedding, job.sequences->all_ids()));
+  FPTQ_TRY(ResidualStream stream,
+           ResidualStream::create(job.directory, "observed", *job.config, embedding,
+                                  job.sequences->all_ids(), *job.pool));
   FPTQ_TRY(std::vector<InputChoice> choices, Observer(job, std::move(stream), progress).run());
   Json saved = Json::array();
   for (const InputChoice& choice : choices) saved.push_back(to_json(choice, true));

@@ -132,31 +132,6 @@ void cut_columns(const std::int32_t* a, std::size_t stride, std::size_t words, s
   }
 }
 
-// sums [4, 16, 16] of high high, high low, low high, low low.
-void multiply_tile(const std::uint8_t* a, const std::uint8_t* b, std::size_t steps,
-                   std::int32_t* sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  for (std::size_t step = 0; step < steps; ++step) {
-    _tile_loadd(4, a, 64);
-    _tile_loadd(6, b, 64);
-    _tile_dpbssd(0, 4, 6);
-    _tile_loadd(7, b + kTileBytes, 64);
-    _tile_dpbssd(1, 4, 7);
-    _tile_loadd(5, a + kTileBytes, 64);
-    _tile_dpbssd(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
-    a += kStepBytes;
-    b += kStepBytes;
-  }
-  _tile_stored(0, sums, 64);
-  _tile_stored(1, sums + 256, 64);
-  _tile_stored(2, sums + 512, 64);
-  _tile_stored(3, sums + 768, 64);
-}
-
 // 16384 high + low, rounded once.
 inline __m512 rounded(__m512i high, __m512i low) {
   const __m512d base = _mm512_set1_pd(16384.0);
@@ -168,13 +143,27 @@ inline __m512 rounded(__m512i high, __m512i low) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
 }
 
-void write_sums(const FixedGemmArgs& args, const std::int32_t* sums, std::size_t i,
-                std::size_t rows, std::size_t j, std::size_t channels) {
-  const auto mask = static_cast<__mmask16>((1U << channels) - 1);
-  const __m512 b_scale = _mm512_maskz_loadu_ps(mask, args.b_scale + j);
+inline std::size_t at_most(std::size_t value, std::size_t limit) {
+  return value < limit ? value : limit;
+}
+
+// A tile whose sums have been stored and wait to be written to y.
+struct Finished {
+  const std::int32_t* sums = nullptr;  // [4, 16, 16] of high high, high low, low high, low low
+  std::size_t i = 0;                   // the first of its rows in y
+  std::size_t rows = 0;
+  std::size_t j = 0;  // and of its channels
+  std::size_t channels = 0;
+};
+
+// Rows [begin, end) of a tile.
+void write_rows(const FixedGemmArgs& args, const Finished& tile, std::size_t begin,
+                std::size_t end) {
+  const auto mask = static_cast<__mmask16>((1U << tile.channels) - 1);
+  const __m512 b_scale = _mm512_maskz_loadu_ps(mask, args.b_scale + tile.j);
   const __m512i digit = _mm512_set1_epi32(127);
-  for (std::size_t r = 0; r < rows; ++r) {
-    const std::int32_t* row = sums + r * kSide;
+  for (std::size_t r = begin; r < end; ++r) {
+    const std::int32_t* row = tile.sums + r * kSide;
     const __m512i last = _mm512_load_si512(row + 768);
     // Carries: what is left below 128 and below 16384.
     const __m512i middle = _mm512_add_epi32(
@@ -184,8 +173,8 @@ void write_sums(const FixedGemmArgs& args, const std::int32_t* sums, std::size_t
     const __m512i low = _mm512_add_epi32(_mm512_slli_epi32(_mm512_and_si512(middle, digit), 7),
                                          _mm512_and_si512(last, digit));
     const __m512 scaled = _mm512_mul_ps(
-        _mm512_mul_ps(rounded(high, low), _mm512_set1_ps(args.a_scale[i + r])), b_scale);
-    float* y = args.y + (i + r) * args.y_stride + j;
+        _mm512_mul_ps(rounded(high, low), _mm512_set1_ps(args.a_scale[tile.i + r])), b_scale);
+    float* y = args.y + (tile.i + r) * args.y_stride + tile.j;
     if (args.accumulate) {
       _mm512_mask_storeu_ps(y, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), scaled));
     } else {
@@ -194,8 +183,34 @@ void write_sums(const FixedGemmArgs& args, const std::int32_t* sums, std::size_t
   }
 }
 
-inline std::size_t at_most(std::size_t value, std::size_t limit) {
-  return value < limit ? value : limit;
+// sums [4, 16, 16] of a tile. Meanwhile the vector units write the tile before it.
+void multiply_tile(const FixedGemmArgs& args, const std::uint8_t* a, const std::uint8_t* b,
+                   std::size_t steps, const Finished& before, std::int32_t* sums) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  const std::size_t rows_a_step = (before.rows + steps - 1) / steps;
+  std::size_t written = 0;
+  for (std::size_t step = 0; step < steps; ++step) {
+    _tile_loadd(4, a, 64);
+    _tile_loadd(6, b, 64);
+    _tile_dpbssd(0, 4, 6);
+    _tile_loadd(7, b + kTileBytes, 64);
+    _tile_dpbssd(1, 4, 7);
+    _tile_loadd(5, a + kTileBytes, 64);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+    a += kStepBytes;
+    b += kStepBytes;
+    const std::size_t end = at_most(before.rows, written + rows_a_step);
+    write_rows(args, before, written, end);
+    written = end;
+  }
+  _tile_stored(0, sums, 64);
+  _tile_stored(1, sums + 256, 64);
+  _tile_stored(2, sums + 512, 64);
+  _tile_stored(3, sums + 768, 64);
 }
 
 }  // namespace
@@ -209,7 +224,9 @@ void fixed_gemm_amx(const FixedGemmArgs& args) {
   if (panels == 0) panels = 1;
   auto* b_digits = static_cast<std::uint8_t*>(args.scratch);
   std::uint8_t* a_digits = b_digits + panel_bytes;
-  alignas(64) std::int32_t sums[4 * kSide * kSide];
+  alignas(64) std::int32_t sums[2][4 * kSide * kSide];
+  std::size_t tiles = 0;
+  Finished before;
   for (std::size_t first = 0; first < args.m; first += panels * kSide) {
     const std::size_t end = at_most(args.m, first + panels * kSide);
     for (std::size_t i = first; i < end; i += kSide) {
@@ -224,11 +241,14 @@ void fixed_gemm_amx(const FixedGemmArgs& args) {
     for (std::size_t j = 0; j < args.n; j += kSide) {
       cut_channels(args.b + j, args.b_stride, args.words, b_digits);
       for (std::size_t i = first; i < end; i += kSide) {
-        multiply_tile(a_digits + (i - first) / kSide * panel_bytes, b_digits, steps, sums);
-        write_sums(args, sums, i, at_most(end - i, kSide), j, at_most(args.n - j, kSide));
+        std::int32_t* tile = sums[tiles++ % 2];
+        multiply_tile(args, a_digits + (i - first) / kSide * panel_bytes, b_digits, steps, before,
+                      tile);
+        before = {tile, i, at_most(end - i, kSide), j, at_most(args.n - j, kSide)};
       }
     }
   }
+  write_rows(args, before, 0, before.rows);
   _tile_release();
 }
 
