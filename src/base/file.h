@@ -77,13 +77,17 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
-// A file that is read and written in places, for what does not fit into memory. It keeps its name
-// until somebody removes it.
-// Thread safety: const member functions.
+// A file that is memory, for what does not fit into the machine's: the system writes pages back and
+// reads them as it needs room. It keeps its name until somebody removes it.
+//
+// All of it is reserved on the disk when it is created, so that no page lacks a place later. A disk
+// that fails afterwards ends the program (SIGBUS), as with every mapped file.
+// Thread safety: that of memory.
 class ScratchFile {
  public:
-  // A new file, or an old one emptied.
-  [[nodiscard]] static Result<ScratchFile> create(const std::filesystem::path& path);
+  // A new file of zeros, or an old one replaced. Errors: kLimit where the disk is full, kIo.
+  [[nodiscard]] static Result<ScratchFile> create(const std::filesystem::path& path,
+                                                  std::uint64_t size_bytes);
   // One that is there already. Errors: kNotFound, kIo; kFormat for another size.
   [[nodiscard]] static Result<ScratchFile> open(const std::filesystem::path& path,
                                                 std::uint64_t size_bytes);
@@ -92,22 +96,24 @@ class ScratchFile {
   ScratchFile& operator=(ScratchFile&& other) noexcept;
   ~ScratchFile();
 
-  // Fills `out` from an absolute offset. Errors: kIo, also where the file ends before.
-  [[nodiscard]] Status read_at(std::uint64_t offset_bytes, std::span<std::byte> out) const;
-  // Errors: kLimit where the disk is full, kIo otherwise.
-  [[nodiscard]] Status write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes);
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+  // The same as floats.
+  [[nodiscard]] float* floats() const { return reinterpret_cast<float*>(bytes_.data()); }
+
   // Lets the system begin to write that part to the disk, so that sync() will wait less. A hint.
   void begin_sync(std::uint64_t offset_bytes, std::uint64_t size_bytes);
-  // Makes what was written survive the machine's end.
+  // Makes what was written survive the machine's end. Errors: kLimit, kIo.
   [[nodiscard]] Status sync();
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
   ScratchFile() = default;
+  [[nodiscard]] Status map(std::uint64_t size_bytes);
 
   std::filesystem::path path_;
   int descriptor_ = -1;
+  std::span<std::byte> bytes_;
 };
 
 // Writes a small file whole, atomically.

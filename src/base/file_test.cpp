@@ -169,26 +169,31 @@ class ScratchFileTest : public OutputDirectoryTest {};
 
 TEST_F(ScratchFileTest, GivesBackWhatWasWrittenInPlaces) {
   const fs::path path = root_ / "rows";
-  std::array<std::byte, 4> read{};
+  ASSERT_TRUE(write_text_file(path, "something old and longer"));
   {
-    auto file = ScratchFile::create(path);
-    ASSERT_TRUE(file);
-    ASSERT_TRUE(file->write_at(4, std::as_bytes(std::span("efgh", 4))));
-    ASSERT_TRUE(file->write_at(0, std::as_bytes(std::span("abcd", 4))));
-    ASSERT_TRUE(file->read_at(2, read));
-    EXPECT_EQ(0, std::memcmp(read.data(), "cdef", 4));
+    auto file = ScratchFile::create(path, 8);
+    ASSERT_TRUE(file) << file.error().message;
+    ASSERT_EQ(8U, file->bytes().size());
+    EXPECT_EQ(std::byte{0}, file->bytes()[7]);
+    std::memcpy(file->bytes().data() + 4, "efgh", 4);
+    std::memcpy(file->bytes().data(), "abcd", 4);
     file->begin_sync(0, 8);
     file->begin_sync(1000, 8);  // a part that is not there
     ASSERT_TRUE(file->sync());
   }
   auto again = ScratchFile::open(path, 8);
   ASSERT_TRUE(again) << again.error().message;
-  ASSERT_TRUE(again->read_at(4, read));
-  EXPECT_EQ(0, std::memcmp(read.data(), "efgh", 4));
-  const Status beyond = again->read_at(6, read);
-  ASSERT_FALSE(beyond);
-  EXPECT_EQ(path.string() + ": expected 2 more bytes at offset 8, got the end of the file",
-            beyond.error().message);
+  ScratchFile moved = *std::move(again);
+  EXPECT_EQ(0, std::memcmp(moved.bytes().data(), "abcdefgh", 8));
+  moved.floats()[1] = 0;
+  EXPECT_EQ(std::byte{0}, moved.bytes()[6]);
+}
+
+TEST_F(ScratchFileTest, SaysThatTheDiskHasNoRoom) {
+  const auto file = ScratchFile::create(root_ / "huge", std::uint64_t{1} << 62);
+  ASSERT_FALSE(file);
+  EXPECT_EQ(Error::Kind::kLimit, file.error().kind);
+  EXPECT_NE(std::string::npos, file.error().message.find("huge: cannot write: "));
 }
 
 TEST_F(ScratchFileTest, RefusesAnotherSize) {

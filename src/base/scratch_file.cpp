@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,11 +10,17 @@
 
 namespace fptq {
 
-Result<ScratchFile> ScratchFile::create(const std::filesystem::path& path) {
+Result<ScratchFile> ScratchFile::create(const std::filesystem::path& path,
+                                        std::uint64_t size_bytes) {
   ScratchFile file;
   file.path_ = path;
   file.descriptor_ = ::open(path.c_str(), O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0644);
   if (file.descriptor_ < 0) return system_error(path, "create", errno);
+  if (size_bytes > 0) {
+    const int code = ::posix_fallocate(file.descriptor_, 0, static_cast<off_t>(size_bytes));
+    if (code != 0) return system_error(path, "write", code);
+  }
+  FPTQ_TRY_VOID(file.map(size_bytes));
   return file;
 }
 
@@ -31,53 +38,33 @@ Result<ScratchFile> ScratchFile::open(const std::filesystem::path& path, std::ui
                      " bytes, got " +
                      (regular ? std::to_string(info.st_size) + " bytes" : "something else")};
   }
+  FPTQ_TRY_VOID(file.map(size_bytes));
   return file;
 }
 
+Status ScratchFile::map(std::uint64_t size_bytes) {
+  if (size_bytes == 0) return {};
+  void* memory = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0);
+  if (memory == MAP_FAILED) return system_error(path_, "map", errno);
+  bytes_ = {static_cast<std::byte*>(memory), size_bytes};
+  return {};
+}
+
 ScratchFile::ScratchFile(ScratchFile&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      bytes_(std::exchange(other.bytes_, {})) {}
 
 ScratchFile& ScratchFile::operator=(ScratchFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(descriptor_, other.descriptor_);
+  std::swap(bytes_, other.bytes_);
   return *this;
 }
 
 ScratchFile::~ScratchFile() {
+  if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
   if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-Status ScratchFile::read_at(std::uint64_t offset_bytes, std::span<std::byte> out) const {
-  while (!out.empty()) {
-    const ssize_t got =
-        ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset_bytes));
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return system_error(path_, "read", errno);
-    }
-    if (got == 0) {
-      return Error{Error::Kind::kIo, path_.string() + ": expected " + std::to_string(out.size()) +
-                                         " more bytes at offset " + std::to_string(offset_bytes) +
-                                         ", got the end of the file"};
-    }
-    out = out.subspan(static_cast<std::size_t>(got));
-    offset_bytes += static_cast<std::uint64_t>(got);
-  }
-  return {};
-}
-
-Status ScratchFile::write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put =
-        ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset_bytes));
-    if (put < 0) {
-      if (errno == EINTR) continue;
-      return system_error(path_, "write", errno);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-    offset_bytes += static_cast<std::uint64_t>(put);
-  }
-  return {};
 }
 
 void ScratchFile::begin_sync(std::uint64_t offset_bytes, std::uint64_t size_bytes) {
@@ -91,6 +78,9 @@ void ScratchFile::begin_sync(std::uint64_t offset_bytes, std::uint64_t size_byte
 }
 
 Status ScratchFile::sync() {
+  if (!bytes_.empty() && ::msync(bytes_.data(), bytes_.size(), MS_SYNC) != 0) {
+    return system_error(path_, "write", errno);
+  }
   if (::fsync(descriptor_) != 0) return system_error(path_, "write", errno);
   return {};
 }

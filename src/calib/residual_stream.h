@@ -39,7 +39,7 @@ struct SequenceBatch {
 // input(kOutput), add_attention(), input(kMlp), compute_hidden(), input(kDown), add_mlp(),
 // finish_block(). Inputs may be asked for as often as wanted until the next step; they depend on
 // the block that is handed over.
-// The pool's threads copy rows from and to the files; it outlives the stream.
+// The pool's threads copy rows; it outlives the stream.
 // Thread safety: none.
 class ResidualStream {
  public:
@@ -65,10 +65,10 @@ class ResidualStream {
   [[nodiscard]] std::size_t rows() const { return rows_; }
 
   // What the linears of `which` read.  x [batch.rows, K] out
-  [[nodiscard]] Status input(model::DecoderBlock& block, const SequenceBatch& batch,
-                             model::BlockInput which, float* x);
-  // The stream itself, as the step before left it.  h [batch.rows, D] out
-  [[nodiscard]] Status residual(const SequenceBatch& batch, float* h) const;
+  void input(model::DecoderBlock& block, const SequenceBatch& batch, model::BlockInput which,
+             float* x) const;
+  // The stream itself, as the step before left it: [batch.rows, D], until the next step.
+  [[nodiscard]] const float* residual(const SequenceBatch& batch) const;
 
   [[nodiscard]] Status compute_attention(model::DecoderBlock& block, const SequenceBatch& batch);
   [[nodiscard]] Status add_attention(model::DecoderBlock& block, const SequenceBatch& batch);
@@ -102,7 +102,8 @@ class ResidualStream {
 
   [[nodiscard]] std::filesystem::path file_of(std::size_t layer) const;
   [[nodiscard]] std::filesystem::path scratch_file(const char* what) const;
-  [[nodiscard]] Status open_next();
+  [[nodiscard]] Status make(std::optional<ScratchFile>& file, const std::filesystem::path& path,
+                            std::size_t width) const;
 
   std::filesystem::path directory_;
   std::string name_;
@@ -117,10 +118,7 @@ class ResidualStream {
   std::optional<ScratchFile> next_;   // [R, D] the stream behind attention, then behind the block
   std::optional<ScratchFile> attended_;  // [R, H * Dh]
   std::optional<ScratchFile> hidden_;    // [R, F]
-  // Rows of a batch, kept so that their memory is not made anew.
-  std::vector<float> h_;
-  std::vector<float> x_;
-  std::vector<float> wide_;
+  std::vector<float> x_;  // [batch rows, D], kept so that its memory is not made anew
 };
 
 }  // namespace fptq::calib

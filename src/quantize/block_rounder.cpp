@@ -54,8 +54,6 @@ struct BlockRounder::Impl {
   std::optional<DecoderBlock> quantized_block{};
   std::optional<DecoderBlock> original_block{};
   RoundedBlock result{};
-  std::vector<float> hq{};  // rows of both streams, kept so that their memory is not made anew
-  std::vector<float> hf{};
 
   [[nodiscard]] bool uses_gptq() const { return job.recipe->rounding == algo::Rounding::kGptq; }
   [[nodiscard]] Status piece() { return (*after_piece)(++pieces_done); }
@@ -92,15 +90,15 @@ struct BlockRounder::Impl {
   Result<float> measured_scale(BlockInput input);
   Result<std::vector<double>> input_squares(BlockInput input,
                                             const std::optional<kernels::ActivationGrid>& grid);
-  Status read_input(const calib::SequenceBatch& batch, BlockInput input,
-                    const std::optional<kernels::ActivationGrid>& grid, std::vector<float>& x);
+  void read_input(const calib::SequenceBatch& batch, BlockInput input,
+                  const std::optional<kernels::ActivationGrid>& grid, std::vector<float>& x);
   Result<algo::InputMoments> input_moments(BlockInput input,
                                            const std::optional<kernels::ActivationGrid>& grid,
                                            std::vector<float>& output_moment);
-  Status read_shift(const calib::SequenceBatch& batch, BlockInput input, std::span<const float> xq,
-                    std::vector<float>& shift);
-  Status output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
-                      std::span<const float> shift, std::vector<float>& error);
+  void read_shift(const calib::SequenceBatch& batch, BlockInput input, std::span<const float> xq,
+                  std::vector<float>& shift);
+  void output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
+                    std::span<const float> shift, std::vector<float>& error);
   [[nodiscard]] Result<std::optional<Tensor>> read_bias(const std::string& module) const;
   [[nodiscard]] Result<ops::Linear> fixed_point(const std::string& module,
                                                 const std::optional<Tensor>& bias) const;
@@ -213,14 +211,13 @@ Status BlockRounder::Impl::round_block() {
   return {};
 }
 
-Status BlockRounder::Impl::read_input(const calib::SequenceBatch& batch, BlockInput input,
-                                      const std::optional<kernels::ActivationGrid>& grid,
-                                      std::vector<float>& x) {
+void BlockRounder::Impl::read_input(const calib::SequenceBatch& batch, BlockInput input,
+                                    const std::optional<kernels::ActivationGrid>& grid,
+                                    std::vector<float>& x) {
   const std::size_t width = model::block_input_width(*job.config, input);
   x.resize(batch.rows * width);
-  FPTQ_TRY_VOID(quantized.input(*quantized_block, batch, input, x.data()));
+  quantized.input(*quantized_block, batch, input, x.data());
   if (grid) ops::fake_quantize(x.data(), batch.rows, width, *grid, job.isa, *job.pool, x.data());
-  return {};
 }
 
 // The scale of a static grid for an input: its largest magnitude over all sequences is 127 steps.
@@ -228,7 +225,7 @@ Result<float> BlockRounder::Impl::measured_scale(BlockInput input) {
   float absmax = 0;
   std::vector<float> x;
   for (const calib::SequenceBatch& batch : batches) {
-    FPTQ_TRY_VOID(read_input(batch, input, std::nullopt, x));
+    read_input(batch, input, std::nullopt, x);
     FPTQ_TRY_VOID((*after_piece)(pieces_done));
     if (!all_finite(x)) {
       return Error{
@@ -247,7 +244,7 @@ Result<std::vector<double>> BlockRounder::Impl::input_squares(
   algo::ChannelStatistics statistics(model::block_input_width(*job.config, input));
   std::vector<float> x;
   const auto add = [&](const calib::SequenceBatch& batch) -> Status {
-    FPTQ_TRY_VOID(read_input(batch, input, grid, x));
+    read_input(batch, input, grid, x);
     return statistics.add(x.data(), batch.rows, *job.pool);
   };
   FPTQ_TRY_VOID(for_each_batch(add));
@@ -275,11 +272,11 @@ Result<algo::InputMoments> BlockRounder::Impl::input_moments(
   std::vector<float> shift;
   std::vector<float> error;
   const auto add = [&](const calib::SequenceBatch& batch) -> Status {
-    FPTQ_TRY_VOID(read_input(batch, input, grid, xq));
-    if (original) FPTQ_TRY_VOID(read_shift(batch, input, xq, shift));
+    read_input(batch, input, grid, xq);
+    if (original) read_shift(batch, input, xq, shift);
     sums.add(xq.data(), original && !by_outputs ? shift.data() : nullptr, batch.rows, *job.pool);
     if (!by_outputs) return {};
-    FPTQ_TRY_VOID(output_error(batch, *reader, shift, error));
+    output_error(batch, *reader, shift, error);
     output_sum->add_output_moment(error.data(), xq.data(), batch.rows, *job.pool);
     return {};
   };
@@ -289,34 +286,30 @@ Result<algo::InputMoments> BlockRounder::Impl::input_moments(
 }
 
 // xf - xq.
-Status BlockRounder::Impl::read_shift(const calib::SequenceBatch& batch, BlockInput input,
-                                      std::span<const float> xq, std::vector<float>& shift) {
+void BlockRounder::Impl::read_shift(const calib::SequenceBatch& batch, BlockInput input,
+                                    std::span<const float> xq, std::vector<float>& shift) {
   shift.resize(xq.size());
-  FPTQ_TRY_VOID(original->input(*original_block, batch, input, shift.data()));
+  original->input(*original_block, batch, input, shift.data());
   job.pool->parallel_for(shift.size(), kElementGrain, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) shift[i] -= xq[i];
   });
-  return {};
 }
 
 // W (xf - xq) + beta (hf - hq): what `reader`, whose output is added to the stream h, ought to add
 // beyond W xq.
-Status BlockRounder::Impl::output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
-                                        std::span<const float> shift, std::vector<float>& error) {
+void BlockRounder::Impl::output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
+                                      std::span<const float> shift, std::vector<float>& error) {
   const std::size_t hidden = job.config->hidden_size;
   error.resize(batch.rows * hidden);
   ops::LinearInput rows(shift.data(), batch.rows, reader.in_features());
   reader.forward(rows, error.data(), *job.pool);
   const auto beta = static_cast<float>(job.recipe->calibrated.residual_correction);
-  if (beta == 0) return {};
-  hq.resize(error.size());
-  hf.resize(error.size());
-  FPTQ_TRY_VOID(quantized.residual(batch, hq.data()));
-  FPTQ_TRY_VOID(original->residual(batch, hf.data()));
+  if (beta == 0) return;
+  const float* hq = quantized.residual(batch);
+  const float* hf = original->residual(batch);
   job.pool->parallel_for(error.size(), kElementGrain, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) error[i] += beta * (hf[i] - hq[i]);
   });
-  return {};
 }
 
 // Rounds the linears that read `input`, once everything before them is quantized.

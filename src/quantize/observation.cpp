@@ -77,7 +77,7 @@ class Observer {
     std::vector<float> x;
     for (const SequenceBatch& batch : batches_) {
       x.resize(batch.rows * width);
-      FPTQ_TRY_VOID(stream_.input(*block_, batch, input, x.data()));
+      stream_.input(*block_, batch, input, x.data());
       const Status status = statistics.add(x.data(), batch.rows, *job_.pool);
       if (!status) {
         return with_context(
