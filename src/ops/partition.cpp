@@ -21,6 +21,9 @@ constexpr std::size_t kPiecesPerThread = 6;
 // that lacks channels takes as long as a full one.
 constexpr std::size_t kWholeTiles = 48;
 
+// Kernels take four blocks at a time where tokens are few.
+constexpr std::size_t kBlocksAtATime = 4;
+
 // Tokens of a piece, where tokens are shared as well.
 constexpr std::size_t kTokenPiece = 48;
 
@@ -60,10 +63,11 @@ IntegerTiles integer_tiles(std::size_t tokens, std::size_t channels, std::size_t
                            std::size_t threads) {
   const std::size_t blocks = kernels::block_count(channels);
   const std::size_t block_products = std::max<std::size_t>(1, tokens * cols * kernels::kBlockRows);
-  // Kernels take two blocks at a time.
-  const auto even = [](std::size_t grain) { return ceil_div(grain, 2) * 2; };
-  const std::size_t smallest = even(ceil_div(kSmallestPiece, block_products));
-  const std::size_t balanced = even(ceil_div(blocks, threads * kPiecesPerThread));
+  const auto whole = [](std::size_t grain) {
+    return ceil_div(grain, kBlocksAtATime) * kBlocksAtATime;
+  };
+  const std::size_t smallest = whole(ceil_div(kSmallestPiece, block_products));
+  const std::size_t balanced = whole(ceil_div(blocks, threads * kPiecesPerThread));
   std::size_t block_grain = std::max(smallest, balanced);
   if (tokens >= kTokenPiece) block_grain = std::min(block_grain, std::max(smallest, kCachedBlocks));
   // A matrix with few channels is shared by tokens too.

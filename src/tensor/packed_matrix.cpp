@@ -16,38 +16,18 @@
 namespace fptq {
 namespace {
 
-constexpr std::size_t kAlignment = 64;
-
-// Where codes, scales and zero points lie in a packed matrix's one allocation.
-struct StorageLayout {
-  std::uint64_t scales_offset;
-  std::uint64_t zeros_offset;
-  std::uint64_t total_bytes;
-};
-
-std::uint64_t round_up(std::uint64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-StorageLayout storage_layout(const PackedMatrixSpec& spec) {
-  const std::uint64_t blocks = kernels::block_count(spec.rows);
-  const std::uint64_t groups = spec.groups();
-  StorageLayout layout{};
-  layout.scales_offset =
-      round_up(blocks * kernels::packed_block_bytes(spec.cols, spec.args.num_bits));
-  layout.zeros_offset = layout.scales_offset + round_up(blocks * groups * kernels::kBlockRows *
-                                                        dtype_bytes(spec.scale_dtype));
-  layout.total_bytes = layout.zeros_offset;
-  if (!spec.args.symmetric) {
-    layout.total_bytes +=
-        round_up(blocks * groups * kernels::packed_zero_bytes(spec.args.num_bits));
-  }
-  return layout;
-}
-
 kernels::ElementType scale_type(DType dtype) {
   if (dtype == DType::kF16) return kernels::ElementType::kF16;
   return dtype == DType::kBF16 ? kernels::ElementType::kBF16 : kernels::ElementType::kF32;
+}
+
+kernels::PackedShape packed_shape(const PackedMatrixSpec& spec) {
+  return {.num_bits = spec.args.num_bits,
+          .rows = spec.rows,
+          .cols = spec.cols,
+          .group_width = spec.group_width(),
+          .scale_type = scale_type(spec.scale_dtype),
+          .symmetric = spec.args.symmetric};
 }
 
 // Largest |code - zero_point| times largest |activation code - zero point|, times the inputs of a
@@ -163,25 +143,16 @@ std::size_t PackedMatrixSpec::groups() const {
 }
 
 std::uint64_t PackedMatrix::packed_bytes(const PackedMatrixSpec& spec) {
-  return storage_layout(spec).total_bytes;
+  return kernels::packed_bytes(packed_shape(spec));
 }
 
 Result<PackedMatrix> PackedMatrix::pack(const PackedMatrixSpec& spec, const PackedRowSource& source,
                                         ThreadPool& pool, HugePageArena* arena) {
   FPTQ_TRY_VOID(check_spec(spec));
-  const StorageLayout layout = storage_layout(spec);
-  FPTQ_TRY(const std::shared_ptr<std::byte> bytes, allocate_aligned(layout.total_bytes, arena));
-  const kernels::PackedStorage storage{
-      .codes = reinterpret_cast<std::uint8_t*>(bytes.get()),
-      .scales = bytes.get() + layout.scales_offset,
-      .zeros = spec.args.symmetric
-                   ? nullptr
-                   : reinterpret_cast<std::uint8_t*>(bytes.get() + layout.zeros_offset),
-      .scale_type = scale_type(spec.scale_dtype),
-      .num_bits = spec.args.num_bits,
-      .rows = spec.rows,
-      .cols = spec.cols,
-      .group_width = spec.group_width()};
+  const kernels::PackedShape shape = packed_shape(spec);
+  FPTQ_TRY(const std::shared_ptr<std::byte> bytes,
+           allocate_aligned(kernels::packed_bytes(shape), arena));
+  const kernels::PackedStorage storage{shape, reinterpret_cast<std::uint8_t*>(bytes.get())};
 
   FirstError first_error;
   pool.parallel_for(kernels::block_count(spec.rows), 1, [&](std::size_t begin, std::size_t end) {
@@ -205,9 +176,7 @@ Result<PackedMatrix> PackedMatrix::pack(const PackedMatrixSpec& spec, const Pack
   PackedMatrix matrix;
   matrix.spec_ = spec;
   matrix.bytes_ = bytes;
-  matrix.view_ =
-      kernels::PackedWeights{storage.codes, storage.scales, storage.zeros,     storage.scale_type,
-                             spec.rows,     spec.cols,      spec.group_width()};
+  matrix.view_ = kernels::packed_weights(shape, storage.bytes);
   return matrix;
 }
 

@@ -18,6 +18,11 @@ namespace fptq::kernels {
 //   8 bits  512 bytes a slab: quad j (0..7) has inputs 4j .. 4j+3; a byte is code + 128
 //
 // Past the last input and the last channel a code equals its zero point: it adds nothing.
+//
+// A block's 4-bit codes do not follow each other without a gap: some groups at a time they are
+// preceded by those groups' scales and zero points, so that reading a block is reading one stream.
+// Such a record is RecordLayout's. 8-bit codes of a block are one record: the tiles multiply them
+// where they lie.
 inline constexpr std::size_t kBlockRows = 16;
 inline constexpr std::size_t kSlabCols = 32;
 inline constexpr std::size_t kQuadBytes = 64;
@@ -26,14 +31,31 @@ inline constexpr std::size_t kSlabBytes8 = 512;
 inline constexpr std::int32_t kBias4 = 8;    // a stored nibble minus its code
 inline constexpr std::int32_t kBias8 = 128;  // a stored byte minus its code
 
+// Where the parts of a record lie, and the records of a matrix. A record begins with its scales
+// [groups, 16], then come its zero points, and from header_bytes on its slabs. The last record of
+// a block may have fewer groups; it has room for all their scales. Blocks and records begin on a
+// cache line.
+struct RecordLayout {
+  std::size_t groups;        // of a record
+  std::size_t slabs;         // of a record
+  std::size_t slab_bytes;    // kSlabBytes4 or kSlabBytes8
+  std::size_t scale_bytes;   // of a group's scales
+  std::size_t zero_bytes;    // of a group's zero points; 0: every zero point is 0
+  std::size_t header_bytes;  // scales, zero points, padding
+  std::size_t record_bytes;  // from a record to the next one of its block
+  std::size_t block_bytes;   // from a block to the next one
+};
+
 // A packed weight matrix [N, K]: w[n, k] = (code[n, k] - zero[n, g]) * scale[n, g], g = k / width.
 struct PackedWeights {
-  const std::uint8_t* codes;  // [blocks, slabs, kSlabBytes4 or kSlabBytes8], 64-byte aligned
-  const void* scales;         // [blocks, groups, 16] of scale_type, 32-byte aligned
+  // Of the first record; slab_codes(), group_scales() and group_zeros() of records.h find the rest.
+  const std::uint8_t* codes;  // 64-byte aligned
+  const void* scales;         // of scale_type, 32-byte aligned
   // Biased as the codes are; null: every zero point is 0.
-  //   4 bits  [blocks, groups, 8]: channels c (low nibble) and c + 8 (high nibble)
-  //   8 bits  [blocks, groups, 16]
+  //   4 bits  8 bytes a group: channels c (low nibble) and c + 8 (high nibble)
+  //   8 bits  16 bytes a group
   const std::uint8_t* zeros;
+  RecordLayout records;
   ElementType scale_type;   // kF32, kF16 or kBF16
   std::size_t rows;         // N, any
   std::size_t cols;         // K, any

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/integer_gemm/records.h"
 #include "kernels/integer_gemm/scalar.h"
 #include "numeric/dtype.h"
 
@@ -10,6 +11,26 @@ namespace {
 
 std::size_t slab_bytes(int num_bits) {
   return num_bits == 4 ? kSlabBytes4 : kSlabBytes8;
+}
+
+// Groups of a record: their scales and zero points fill cache lines, and records are long enough
+// that where they end does not matter.
+constexpr std::size_t kRecordGroups = 8;
+constexpr std::size_t kLineBytes = 64;
+
+constexpr std::size_t whole_lines(std::size_t bytes) {
+  return ceil_div(bytes, kLineBytes) * kLineBytes;
+}
+
+std::size_t groups_of_record(const PackedShape& shape, std::size_t groups) {
+  if (shape.num_bits != 4 || groups == 0) return groups;
+  if (!groups_are_whole_slabs(shape.cols, shape.group_width)) return groups;
+  return ceil_div(groups, ceil_div(groups, kRecordGroups));
+}
+
+// Pointers into storage that pack_row() writes.
+std::uint8_t* writable(const PackedStorage& storage, const void* at) {
+  return storage.bytes + (static_cast<const std::uint8_t*>(at) - storage.bytes);
 }
 
 void store_scale(void* scales, ElementType type, std::size_t index, float value) {
@@ -83,83 +104,103 @@ void store_zero(std::uint8_t* zeros, int num_bits, std::size_t c, std::int32_t z
 
 }  // namespace
 
-std::size_t packed_block_bytes(std::size_t cols, int num_bits) {
-  return slab_count(cols) * slab_bytes(num_bits);
+RecordLayout record_layout(const PackedShape& shape) {
+  const std::size_t groups = ceil_div(shape.cols, shape.group_width);
+  const std::size_t slabs = slab_count(shape.cols);
+  RecordLayout layout{};
+  layout.slab_bytes = slab_bytes(shape.num_bits);
+  layout.scale_bytes = kBlockRows * (shape.scale_type == ElementType::kF32 ? 4 : 2);
+  layout.zero_bytes =
+      shape.symmetric ? 0 : kBlockRows * static_cast<std::size_t>(shape.num_bits) / 8;
+  // At least 1 of each, so that nothing is divided by 0.
+  layout.groups = groups_of_record(shape, groups) + (groups == 0);
+  const std::size_t records = ceil_div(groups, layout.groups);
+  layout.slabs =
+      records <= 1 ? slabs + (slabs == 0) : layout.groups * (shape.group_width / kSlabCols);
+  layout.header_bytes = whole_lines(layout.groups * (layout.scale_bytes + layout.zero_bytes));
+  layout.record_bytes = layout.header_bytes + layout.slabs * layout.slab_bytes;
+  layout.block_bytes = records * layout.header_bytes + slabs * layout.slab_bytes;
+  return layout;
 }
 
-std::size_t packed_zero_bytes(int num_bits) {
-  return num_bits == 4 ? 8 : 16;
+std::size_t packed_bytes(const PackedShape& shape) {
+  return block_count(shape.rows) * record_layout(shape).block_bytes;
+}
+
+PackedWeights packed_weights(const PackedShape& shape, const std::uint8_t* bytes) {
+  const RecordLayout layout = record_layout(shape);
+  return {.codes = bytes + layout.header_bytes,
+          .scales = bytes,
+          .zeros = shape.symmetric ? nullptr : bytes + layout.groups * layout.scale_bytes,
+          .records = layout,
+          .scale_type = shape.scale_type,
+          .rows = shape.rows,
+          .cols = shape.cols,
+          .group_width = shape.group_width};
 }
 
 void pack_row(const PackedStorage& storage, std::size_t row, const UnpackedRow& values) {
+  const auto& [num_bits, rows, cols, group_width, scale_type, symmetric] = storage.shape;
+  const PackedWeights w = packed_weights(storage.shape, storage.bytes);
   const std::size_t block = row / kBlockRows;
   const std::size_t c = row % kBlockRows;
-  const std::size_t groups = ceil_div(storage.cols, storage.group_width);
+  const std::size_t groups = ceil_div(cols, group_width);
   for (std::size_t g = 0; g < groups; ++g) {
-    const std::size_t at = block * groups + g;
-    store_scale(storage.scales, storage.scale_type, at * kBlockRows + c, values.scales[g]);
-    if (storage.zeros != nullptr) {
-      store_zero(storage.zeros + at * packed_zero_bytes(storage.num_bits), storage.num_bits, c,
-                 values.zero_points == nullptr ? 0 : values.zero_points[g]);
-    }
+    store_scale(writable(storage, group_scales(w, block, g)), scale_type, c, values.scales[g]);
+    if (symmetric) continue;
+    store_zero(writable(storage, group_zeros(w, block, g)), num_bits, c,
+               values.zero_points == nullptr ? 0 : values.zero_points[g]);
   }
-  std::uint8_t* slab = storage.codes + block * packed_block_bytes(storage.cols, storage.num_bits);
-  for (std::size_t k = 0; k < storage.cols; k += kSlabCols, slab += slab_bytes(storage.num_bits)) {
-    if (storage.cols - k >= kSlabCols) {
-      pack_slab(slab, storage.num_bits, c, values.codes + k);
+  for (std::size_t k = 0; k < cols; k += kSlabCols) {
+    std::uint8_t* slab = writable(storage, slab_codes(w, block, k / kSlabCols));
+    if (cols - k >= kSlabCols) {
+      pack_slab(slab, num_bits, c, values.codes + k);
       continue;
     }
     std::int8_t padded[kSlabCols];
-    const std::size_t rest = storage.cols - k;
+    const std::size_t rest = cols - k;
     const std::int8_t zero =
         values.zero_points == nullptr ? std::int8_t{0} : values.zero_points[groups - 1];
     for (std::size_t i = 0; i < kSlabCols; ++i) padded[i] = i < rest ? values.codes[k + i] : zero;
-    pack_slab(slab, storage.num_bits, c, padded);
+    pack_slab(slab, num_bits, c, padded);
   }
 }
 
 void pack_padding(const PackedStorage& storage) {
-  const std::size_t blocks = block_count(storage.rows);
-  const std::size_t groups = ceil_div(storage.cols, storage.group_width);
+  const auto& [num_bits, rows, cols, group_width, scale_type, symmetric] = storage.shape;
+  const PackedWeights w = packed_weights(storage.shape, storage.bytes);
+  const std::size_t blocks = block_count(rows);
   static constexpr std::int8_t kZeroCodes[kSlabCols] = {};
-  for (std::size_t row = storage.rows; row < blocks * kBlockRows; ++row) {
+  for (std::size_t row = rows; row < blocks * kBlockRows; ++row) {
     const std::size_t c = row % kBlockRows;
-    std::uint8_t* slab =
-        storage.codes + (blocks - 1) * packed_block_bytes(storage.cols, storage.num_bits);
-    for (std::size_t k = 0; k < storage.cols; k += kSlabCols) {
-      pack_slab(slab, storage.num_bits, c, kZeroCodes);
-      slab += slab_bytes(storage.num_bits);
+    for (std::size_t slab = 0; slab < slab_count(cols); ++slab) {
+      pack_slab(writable(storage, slab_codes(w, blocks - 1, slab)), num_bits, c, kZeroCodes);
     }
-    for (std::size_t g = 0; storage.zeros != nullptr && g < groups; ++g) {
-      const std::size_t at = (blocks - 1) * groups + g;
-      store_zero(storage.zeros + at * packed_zero_bytes(storage.num_bits), storage.num_bits, c, 0);
+    for (std::size_t g = 0; !symmetric && g < ceil_div(cols, group_width); ++g) {
+      store_zero(writable(storage, group_zeros(w, blocks - 1, g)), num_bits, c, 0);
     }
   }
 }
 
 void unpack_row(const PackedWeights& weights, int num_bits, std::size_t row, std::int8_t* codes) {
-  const std::size_t c = row % kBlockRows;
-  const std::uint8_t* slab =
-      weights.codes + row / kBlockRows * packed_block_bytes(weights.cols, num_bits);
-  for (std::size_t k = 0; k < weights.cols; k += kSlabCols, slab += slab_bytes(num_bits)) {
-    std::int8_t slab_codes[kSlabCols];
-    unpack_slab(slab, num_bits, c, slab_codes);
+  for (std::size_t k = 0; k < weights.cols; k += kSlabCols) {
+    std::int8_t unpacked[kSlabCols];
+    unpack_slab(slab_codes(weights, row / kBlockRows, k / kSlabCols), num_bits, row % kBlockRows,
+                unpacked);
     const std::size_t count = weights.cols - k < kSlabCols ? weights.cols - k : kSlabCols;
-    std::memcpy(codes + k, slab_codes, count);
+    std::memcpy(codes + k, unpacked, count);
   }
 }
 
 void dequantize_row(const PackedWeights& weights, int num_bits, std::size_t row, float* values) {
   const std::size_t width = weights.group_width;
-  const std::uint8_t* slab =
-      weights.codes + row / kBlockRows * packed_block_bytes(weights.cols, num_bits);
   std::size_t group_end = 0;
   float scale = 0.0f;
   std::int32_t zero = 0;
   for (std::size_t begin = 0; begin < weights.cols; begin += kSlabCols) {
     std::int8_t codes[kSlabCols];
-    unpack_slab(slab, num_bits, row % kBlockRows, codes);
-    slab += slab_bytes(num_bits);
+    unpack_slab(slab_codes(weights, row / kBlockRows, begin / kSlabCols), num_bits,
+                row % kBlockRows, codes);
     const std::size_t rest = weights.cols - begin;
     const std::size_t slab_end = begin + (rest < kSlabCols ? rest : kSlabCols);
     for (std::size_t k = begin; k < slab_end;) {
@@ -175,17 +216,14 @@ void dequantize_row(const PackedWeights& weights, int num_bits, std::size_t row,
 }
 
 float unpack_scale(const PackedWeights& weights, std::size_t row, std::size_t group) {
-  const std::size_t groups = ceil_div(weights.cols, weights.group_width);
-  const std::size_t at = row / kBlockRows * groups + group;
-  return load_scale(weights.scales, weights.scale_type, at * kBlockRows + row % kBlockRows);
+  return load_scale(group_scales(weights, row / kBlockRows, group), weights.scale_type,
+                    row % kBlockRows);
 }
 
 std::int32_t unpack_zero(const PackedWeights& weights, int num_bits, std::size_t row,
                          std::size_t group) {
   if (weights.zeros == nullptr) return 0;
-  const std::size_t groups = ceil_div(weights.cols, weights.group_width);
-  const std::uint8_t* zeros =
-      weights.zeros + (row / kBlockRows * groups + group) * packed_zero_bytes(num_bits);
+  const std::uint8_t* zeros = group_zeros(weights, row / kBlockRows, group);
   return num_bits == 4 ? Codes4::zero(zeros, row % kBlockRows)
                        : Codes8::zero(zeros, row % kBlockRows);
 }

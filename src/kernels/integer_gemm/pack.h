@@ -6,11 +6,25 @@
 
 namespace fptq::kernels {
 
-// Bytes of one block's codes: slabs * kSlabBytes4 or kSlabBytes8. num_bits: 4 or 8.
-[[nodiscard]] std::size_t packed_block_bytes(std::size_t cols, int num_bits);
+// What decides about the records of a packed matrix.
+struct PackedShape {
+  int num_bits;  // 4 or 8
+  std::size_t rows;
+  std::size_t cols;
+  std::size_t group_width;
+  ElementType scale_type;
+  bool symmetric;  // no zero points
+};
 
-// Bytes of one block's zero points for one group: 8 or 16.
-[[nodiscard]] std::size_t packed_zero_bytes(int num_bits);
+// Records of up to 8 groups, as equal as can be; a block is one where weights have 8 bits, groups
+// are no whole slabs, or there are no columns.
+[[nodiscard]] RecordLayout record_layout(const PackedShape& shape);
+
+// Bytes of a matrix: its blocks.
+[[nodiscard]] std::size_t packed_bytes(const PackedShape& shape);
+
+// The matrix that lies at `bytes`, 64-byte aligned.
+[[nodiscard]] PackedWeights packed_weights(const PackedShape& shape, const std::uint8_t* bytes);
 
 // One row of a block, as algorithms and checkpoints hold it: a byte per code.
 struct UnpackedRow {
@@ -19,16 +33,10 @@ struct UnpackedRow {
   const std::int8_t* zero_points;  // [groups] or null: all 0
 };
 
-// Where packed blocks are written; the members mean what they mean in PackedWeights.
+// Where packed blocks are written.
 struct PackedStorage {
-  std::uint8_t* codes;
-  void* scales;
-  std::uint8_t* zeros;  // null: symmetric
-  ElementType scale_type;
-  int num_bits;
-  std::size_t rows;
-  std::size_t cols;
-  std::size_t group_width;
+  PackedShape shape;
+  std::uint8_t* bytes;  // packed_bytes(shape), 64-byte aligned
 };
 
 // Writes row `row` of a packed matrix. Rows may be written in any order, but one thread at a

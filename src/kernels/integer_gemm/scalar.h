@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/integer_gemm/layout.h"
+#include "kernels/integer_gemm/records.h"
 
 namespace fptq::kernels {
 
@@ -31,8 +32,6 @@ inline float load_scale(const void* scales, ElementType type, std::size_t index)
 
 // Where code (slab-relative input k, channel c) of a block lies, and how its zero point is read.
 struct Codes4 {
-  static constexpr std::size_t kSlabBytes = kSlabBytes4;
-  static constexpr std::size_t kZeroBytes = 8;
   static std::int32_t code(const std::uint8_t* slab, std::size_t k, std::size_t c) {
     const std::uint8_t byte = slab[k % 16 / 4 * kQuadBytes + c * 4 + k % 4];
     return static_cast<std::int32_t>(k < 16 ? byte & 0x0FU : byte >> 4) - kBias4;
@@ -43,8 +42,6 @@ struct Codes4 {
 };
 
 struct Codes8 {
-  static constexpr std::size_t kSlabBytes = kSlabBytes8;
-  static constexpr std::size_t kZeroBytes = 16;
   static std::int32_t code(const std::uint8_t* slab, std::size_t k, std::size_t c) {
     return static_cast<std::int32_t>(slab[k / 4 * kQuadBytes + c * 4 + k % 4]) - kBias8;
   }
@@ -57,10 +54,8 @@ struct Codes8 {
 template <typename Codes>
 void integer_gemm_scalar(const IntegerGemmArgs& args) {
   const PackedWeights& w = args.w;
-  const std::size_t slabs = slab_count(w.cols);
   const std::size_t groups = ceil_div(w.cols, w.group_width);
   for (std::size_t block = args.block_begin; block < args.block_end; ++block) {
-    const std::uint8_t* codes = w.codes + block * slabs * Codes::kSlabBytes;
     const std::size_t row = block * kBlockRows;
     const std::size_t channels = w.rows - row < kBlockRows ? w.rows - row : kBlockRows;
     for (std::size_t m = 0; m < args.x.rows; ++m) {
@@ -68,25 +63,24 @@ void integer_gemm_scalar(const IntegerGemmArgs& args) {
       const std::int32_t x_zero = args.x.zero_points == nullptr ? 0 : args.x.zero_points[m];
       float sums[kBlockRows] = {};
       for (std::size_t g = 0; g < groups; ++g) {
-        const std::size_t at = block * groups + g;
         std::int32_t zeros[kBlockRows] = {};
         if (w.zeros != nullptr) {
           for (std::size_t c = 0; c < kBlockRows; ++c) {
-            zeros[c] = Codes::zero(w.zeros + at * Codes::kZeroBytes, c);
+            zeros[c] = Codes::zero(group_zeros(w, block, g), c);
           }
         }
         std::int32_t dots[kBlockRows] = {};
         const std::size_t begin = g * w.group_width;
         const std::size_t end = w.cols - begin < w.group_width ? w.cols : begin + w.group_width;
         for (std::size_t k = begin; k < end; ++k) {
-          const std::uint8_t* slab = codes + k / kSlabCols * Codes::kSlabBytes;
+          const std::uint8_t* slab = slab_codes(w, block, k / kSlabCols);
           const std::int32_t xk = x[k] - x_zero;
           for (std::size_t c = 0; c < kBlockRows; ++c) {
             dots[c] += (Codes::code(slab, k % kSlabCols, c) - zeros[c]) * xk;
           }
         }
         for (std::size_t c = 0; c < kBlockRows; ++c) {
-          const float scale = load_scale(w.scales, w.scale_type, at * kBlockRows + c);
+          const float scale = load_scale(group_scales(w, block, g), w.scale_type, c);
           sums[c] = __builtin_fmaf(static_cast<float>(dots[c]), scale, sums[c]);
         }
       }

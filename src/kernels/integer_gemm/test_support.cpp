@@ -46,9 +46,7 @@ GemmProblem::GemmProblem(const GemmShape& s, std::uint64_t seed)
       bias(random_floats(s.n, seed + 7)),
       pair_sums(s.m * slab_count(s.k) * 2),
       x_codes(s.m * stride),
-      packed_codes(block_count(s.n) * packed_block_bytes(s.k, s.num_bits)),
-      packed_zeros(block_count(s.n) * groups * packed_zero_bytes(s.num_bits)),
-      packed_scales(block_count(s.n) * groups * kBlockRows) {
+      packed(packed_bytes(packed_shape())) {
   fill_weights(seed);
   fill_activations(seed + 1);
   pack();
@@ -100,15 +98,13 @@ void GemmProblem::fill_activations(std::uint64_t seed) {
   }
 }
 
+PackedShape GemmProblem::packed_shape() const {
+  return {shape.num_bits,    shape.n,          shape.k,
+          shape.group_width, shape.scale_type, shape.symmetric_weights};
+}
+
 void GemmProblem::pack() {
-  const PackedStorage storage{packed_codes.data(),
-                              packed_scales.data(),
-                              shape.symmetric_weights ? nullptr : packed_zeros.data(),
-                              shape.scale_type,
-                              shape.num_bits,
-                              shape.n,
-                              shape.k,
-                              shape.group_width};
+  const PackedStorage storage{packed_shape(), packed.data()};
   for (std::size_t row = 0; row < shape.n; ++row) {
     pack_row(storage, row,
              {&w_codes[row * shape.k], &w_scales[row * groups],
@@ -119,9 +115,7 @@ void GemmProblem::pack() {
 
 IntegerGemmArgs GemmProblem::args() const {
   return IntegerGemmArgs{
-      .w = {packed_codes.data(), packed_scales.data(),
-            shape.symmetric_weights ? nullptr : packed_zeros.data(), shape.scale_type, shape.n,
-            shape.k, shape.group_width},
+      .w = packed_weights(packed_shape(), packed.data()),
       .x = {x_codes.data(), pair_sums.data(), x_scales.data(),
             shape.symmetric_activations ? nullptr : x_zeros.data(), shape.m, stride},
       .bias = bias.data(),

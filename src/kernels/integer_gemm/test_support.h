@@ -84,13 +84,12 @@ class GemmProblem {
   std::vector<float> bias;
   std::vector<std::int16_t> pair_sums;
   AlignedArray<std::int8_t> x_codes;
-  AlignedArray<std::uint8_t> packed_codes;
-  AlignedArray<std::uint8_t> packed_zeros;
-  AlignedArray<float> packed_scales;  // room for the widest type
+  AlignedArray<std::uint8_t> packed;
 
  private:
   void fill_weights(std::uint64_t seed);
   void fill_activations(std::uint64_t seed);
+  [[nodiscard]] PackedShape packed_shape() const;
   void pack();
 };
 

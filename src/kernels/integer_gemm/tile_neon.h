@@ -23,8 +23,13 @@ struct Panel {
   const std::int32_t* zeros;        // spread; still to be subtracted from weights, or null
   const std::int32_t* weight_sums;  // spread, sum of code - zero; read where x has zero points
   const float* scales;              // spread
-  const float* bias;                // [16] or null
-  std::size_t channels;             // of the 16 that exist
+  // Where weights are those of a packed matrix: groups before the next record, groups of a record
+  // and bytes between the codes of two. Elsewhere gap_bytes is 0.
+  std::size_t groups_before_gap;
+  std::size_t record_groups;
+  std::size_t gap_bytes;
+  const float* bias;     // [16] or null
+  std::size_t channels;  // of the 16 that exist
   KBlock k;
   bool first;  // no group was finished before this block
   bool last;   // this block finishes the last group
@@ -131,6 +136,7 @@ __attribute__((noinline)) void multiply_tile(const Panel& given_panel,
   }
   const std::uint8_t* w = panel.weights;
   std::size_t slab = 0;
+  std::size_t groups_before_gap = panel.groups_before_gap;
   for (std::size_t g = 0; g < panel.k.groups; ++g) {
     const std::size_t left = panel.k.slabs - slab;
     const std::size_t slabs = left < panel.k.group_slabs ? left : panel.k.group_slabs;
@@ -139,6 +145,10 @@ __attribute__((noinline)) void multiply_tile(const Panel& given_panel,
     for (const std::size_t end = slab + slabs; slab < end; ++slab) {
       Source::template multiply_slab<Order, kSets>(w, rows, slab * kSlabCols, sums);
       w += Source::kSlabBytes;
+    }
+    if (--groups_before_gap == 0) {
+      w += panel.gap_bytes;
+      groups_before_gap = panel.record_groups;
     }
     if (panel.k.continues || panel.k.unfinished) {
 #pragma GCC unroll 8
@@ -203,20 +213,20 @@ inline void sum_inputs(const QuantizedActivations& x, std::size_t token, std::si
 using BlockFloats = float32x4_t[kQuadVectors];
 using BlockInts = int32x4_t[kQuadVectors];
 
-// The scales of group `at` of the matrix, widened to float32 exactly.
-inline void load_scales(const PackedWeights& w, std::size_t at, BlockFloats& scales) {
-  if (w.scale_type == ElementType::kF32) {
-    const float* from = static_cast<const float*>(w.scales) + at * kBlockRows;
+// A group's scales, widened to float32 exactly.
+inline void load_scales(const void* stored, ElementType type, BlockFloats& scales) {
+  if (type == ElementType::kF32) {
+    const auto* from = static_cast<const float*>(stored);
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < kQuadVectors; ++v) scales[v] = vld1q_f32(from + v * 4);
     return;
   }
-  const std::uint16_t* from = static_cast<const std::uint16_t*>(w.scales) + at * kBlockRows;
+  const auto* from = static_cast<const std::uint16_t*>(stored);
 #pragma GCC unroll 4
   for (std::size_t v = 0; v < kQuadVectors; ++v) {
     const uint16x4_t half = vld1_u16(from + v * 4);
-    scales[v] = w.scale_type == ElementType::kF16 ? vcvt_f32_f16(vreinterpret_f16_u16(half))
-                                                  : vreinterpretq_f32_u32(vshll_n_u16(half, 16));
+    scales[v] = type == ElementType::kF16 ? vcvt_f32_f16(vreinterpret_f16_u16(half))
+                                          : vreinterpretq_f32_u32(vshll_n_u16(half, 16));
   }
 }
 
@@ -278,6 +288,9 @@ void multiply_panels(const IntegerGemmArgs& args, PanelScratch<Order, kPanelSlab
                   .zeros = nullptr,
                   .weight_sums = scratch.weight_sums,
                   .scales = scratch.scales,
+                  .groups_before_gap = 1,
+                  .record_groups = 1,
+                  .gap_bytes = 0,
                   .bias = args.bias == nullptr ? nullptr : scratch.bias,
                   .channels = rest < kBlockRows ? rest : kBlockRows,
                   .k = {},

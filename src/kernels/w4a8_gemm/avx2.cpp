@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "kernels/integer_gemm/panel_avx2.h"
+#include "kernels/integer_gemm/records.h"
 #include "kernels/w4a8_gemm/contract.h"
 
 namespace fptq::kernels {
@@ -33,9 +34,10 @@ struct Scratch {
 };
 
 // 8 zero points of a group, biased by 8, one per 32-bit lane. half: which 8 of the 16 channels.
-__m256i load_zeros(const PackedWeights& w, std::size_t at, std::size_t half) {
+__m256i load_zeros(const PackedWeights& w, std::size_t block, std::size_t group, std::size_t half) {
   if (w.zeros == nullptr) return _mm256_set1_epi32(kBias4);
-  const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(w.zeros + at * 8));
+  const __m128i packed =
+      _mm_loadl_epi64(reinterpret_cast<const __m128i*>(group_zeros(w, block, group)));
   const __m128i nibbles = half == 0 ? packed : _mm_srli_epi16(packed, 4);
   return _mm256_cvtepu8_epi32(_mm_and_si128(nibbles, _mm_set1_epi8(0x0F)));
 }
@@ -47,24 +49,24 @@ __m256i widen(__m256i sum) {
 
 // Unpacks the slabs of `k` of one block; channels 8 to 15 of a quad follow channels 0 to 7.
 void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, Scratch& scratch) {
-  const std::size_t groups = ceil_div(w.cols, w.group_width);
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
   // The same slab of the panel after this one, so that memory works while the tiles multiply.
-  const std::size_t next_panel = slab_count(w.cols) * kSlabBytes4;
+  const std::size_t next_panel = w.records.block_bytes;
   std::uint8_t* out = scratch.weights;
   const __m256i low_nibbles = _mm256_set1_epi8(0x0F);
-  std::size_t slabs_left = k.slabs;
+  std::size_t slab_begin = k.slab_begin;
   for (std::size_t g = 0; g < k.groups; ++g) {
-    const std::size_t at = block * groups + k.group_begin + g;
+    const std::size_t group = k.group_begin + g;
+    const std::uint8_t* codes = slab_codes(w, block, slab_begin);
+    const std::size_t slabs_left = k.slab_begin + k.slabs - slab_begin;
     const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
-    slabs_left -= slabs;
+    slab_begin += slabs;
     for (std::size_t half = 0; half < 2; ++half) {
       const std::size_t slot = g * kBlockRows + half * 8;
       _mm256_store_ps(scratch.scales + slot,
-                      load_scales(w.scales, w.scale_type, at * kBlockRows + half * 8));
+                      load_scales(group_scales(w, block, group), w.scale_type, half * 8));
       // 15 - zero in each of a channel's 4 bytes.
       const __m256i lift = _mm256_mullo_epi32(
-          _mm256_sub_epi32(_mm256_set1_epi32(kPanelOffset), load_zeros(w, at, half)),
+          _mm256_sub_epi32(_mm256_set1_epi32(kPanelOffset), load_zeros(w, block, group, half)),
           _mm256_set1_epi32(0x01010101));
       __m256i sum = _mm256_set1_epi32(-kPanelOffset * static_cast<std::int32_t>(slabs * kSlabCols));
       for (std::size_t slab = 0; slab < slabs; ++slab) {
@@ -87,7 +89,6 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, Sc
       }
       store_lanes(scratch.weight_sums + slot, sum);
     }
-    codes += slabs * kSlabBytes4;
     out += slabs * kSlabBytes8;
   }
 }
@@ -216,12 +217,11 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
   const std::size_t groups = ceil_div(w.cols, w.group_width);
   const __m256i low_nibbles = _mm256_set1_epi8(0x0F);
   TileResults<kTokens> results{};
-  const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
   const std::int8_t* x = args.x.codes + token * args.x.stride;
   const std::int16_t* pairs = args.x.pair_sums + token * slabs_of_row * 2;
   std::size_t slabs_left = slabs_of_row;
   for (std::size_t g = 0; g < groups; ++g) {
-    const std::size_t at = block * groups + g;
+    const std::uint8_t* codes = slab_codes(w, block, slabs_of_row - slabs_left);
     const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
     slabs_left -= slabs;
     __m256i wide[kTokens][2];
@@ -274,8 +274,8 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
       pairs += 2;
     }
     for (std::size_t half = 0; half < 2; ++half) {
-      const __m256i zeros = load_zeros(w, at, half);
-      const __m256 scale = load_scales(w.scales, w.scale_type, at * kBlockRows + half * 8);
+      const __m256i zeros = load_zeros(w, block, g, half);
+      const __m256 scale = load_scales(group_scales(w, block, g), w.scale_type, half * 8);
       for (std::size_t t = 0; t < kTokens; ++t) {
         __m256i sum = _mm256_sub_epi32(wide[t][half],
                                        _mm256_mullo_epi32(zeros, _mm256_set1_epi32(x_sums[t])));

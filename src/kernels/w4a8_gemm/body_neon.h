@@ -4,6 +4,7 @@
 
 #include <arm_neon.h>
 
+#include "kernels/integer_gemm/records.h"
 #include "kernels/integer_gemm/tile_neon.h"
 #include "kernels/w4a8_gemm/contract.h"
 
@@ -14,9 +15,9 @@ namespace {
 constexpr std::size_t kPanelSlabs = 32;
 
 // The zero points of a group, biased by 8, a byte per channel.
-inline uint8x16_t load_zeros(const PackedWeights& w, std::size_t at) {
+inline uint8x16_t load_zeros(const PackedWeights& w, std::size_t block, std::size_t group) {
   if (w.zeros == nullptr) return vdupq_n_u8(kBias4);
-  const uint8x8_t packed = vld1_u8(w.zeros + at * 8);
+  const uint8x8_t packed = vld1_u8(group_zeros(w, block, group));
   return vcombine_u8(vand_u8(packed, vdup_n_u8(0x0F)), vshr_n_u8(packed, 4));
 }
 
@@ -39,41 +40,40 @@ void prepare_groups(const IntegerGemmArgs& args, std::size_t block, const KBlock
                     PanelScratch<Order, kPanelSlabs>& scratch) {
   const PackedWeights w = args.w;
   const bool zero_point = args.x.zero_points != nullptr;
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
-  std::size_t at = block * ceil_div(w.cols, w.group_width) + k.group_begin;
-  std::size_t slabs_left = k.slabs;
-  for (std::size_t g = 0; g < k.groups; ++g, ++at) {
+  std::size_t slab_begin = k.slab_begin;
+  for (std::size_t g = 0; g < k.groups; ++g) {
+    const std::size_t group = k.group_begin + g;
     BlockFloats scales;
     BlockInts zeros;
-    load_scales(w, at, scales);
+    load_scales(group_scales(w, block, group), w.scale_type, scales);
     store_spread<Order>(scratch.scales, g, scales);
-    widen_bytes(load_zeros(w, at), zeros);
+    widen_bytes(load_zeros(w, block, group), zeros);
     store_spread<Order>(scratch.zeros, g, zeros);
     if (!zero_point) continue;
+    const std::size_t slabs_left = k.slab_begin + k.slabs - slab_begin;
     const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
-    slabs_left -= slabs;
     BlockInts sums;
-    sum_nibbles(codes, slabs, sums);
+    sum_nibbles(slab_codes(w, block, slab_begin), slabs, sums);
     for (std::size_t v = 0; v < kQuadVectors; ++v) {
       sums[v] = vmlsq_n_s32(sums[v], zeros[v], static_cast<std::int32_t>(slabs * kSlabCols));
     }
     store_spread<Order>(scratch.weight_sums, g, sums);
-    codes += slabs * kSlabBytes4;
+    slab_begin += slabs;
   }
 }
 
 // code - zero of a panel's slabs, as PanelBytes has them.
 template <typename Order>
 void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::uint8_t* out) {
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
   // The same slab of the next panel, so that memory works while the tiles multiply.
-  const std::size_t next_panel = slab_count(w.cols) * kSlabBytes4;
-  std::size_t at = block * ceil_div(w.cols, w.group_width) + k.group_begin;
-  std::size_t slabs_left = k.slabs;
-  for (std::size_t g = 0; g < k.groups; ++g, ++at) {
-    const uint8x16_t group_zeros = load_zeros(w, at);
+  const std::size_t next_panel = w.records.block_bytes;
+  std::size_t slab_begin = k.slab_begin;
+  for (std::size_t g = 0; g < k.groups; ++g) {
+    const uint8x16_t zero_points = load_zeros(w, block, k.group_begin + g);
+    const std::uint8_t* codes = slab_codes(w, block, slab_begin);
+    const std::size_t slabs_left = k.slab_begin + k.slabs - slab_begin;
     const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
-    slabs_left -= slabs;
+    slab_begin += slabs;
     for (std::size_t slab = 0; slab < slabs; ++slab) {
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < kQuadVectors; ++v) {
@@ -84,7 +84,7 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
         const uint8x16_t channels =
             vaddq_u8(vld1q_u8(kSpread), vdupq_n_u8(static_cast<std::uint8_t>(v * kQuadChannels)));
         uint8x16_t zeros[2];
-        zeros[0] = zeros[1] = vqtbl1q_u8(group_zeros, channels);
+        zeros[0] = zeros[1] = vqtbl1q_u8(zero_points, channels);
         Order::arrange(zeros);
 #pragma GCC unroll 2
         for (std::size_t pair = 0; pair < 2; ++pair) {
@@ -108,11 +108,14 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
 template <typename Order, std::size_t kMaxSets>
 void multiply_direct(const IntegerGemmArgs& args) {
   PanelScratch<Order, kPanelSlabs> scratch;
-  const std::size_t block_bytes = slab_count(args.w.cols) * kSlabBytes4;
+  const RecordLayout& records = args.w.records;
   multiply_panels<Order, PackedNibbles, kMaxSets>(
       args, scratch, [&](std::size_t block, Panel& panel) {
         prepare_groups<Order>(args, block, panel.k, scratch);
-        panel.weights = args.w.codes + block * block_bytes + panel.k.slab_begin * kSlabBytes4;
+        panel.weights = slab_codes(args.w, block, panel.k.slab_begin);
+        panel.groups_before_gap = records.groups - panel.k.group_begin % records.groups;
+        panel.record_groups = records.groups;
+        panel.gap_bytes = records.header_bytes;
         panel.zeros = scratch.zeros;
       });
 }

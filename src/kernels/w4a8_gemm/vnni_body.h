@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/integer_gemm/records.h"
 #include "kernels/integer_gemm/tile_vnni.h"
 #include "kernels/w4a8_gemm/contract.h"
 
@@ -20,12 +21,14 @@ constexpr std::int32_t kLargestZero = 15;
 constexpr std::int32_t kPanelOffset = kLargestZero;
 // Up to so many tokens the nibbles are multiplied as they are stored.
 constexpr std::size_t kDirectTokens = 3 * kDirectTile;
-constexpr std::size_t kDirectPrefetchBytes = 3072;
+// They come from memory then, a stream per block, each asked for so far ahead. Four streams are
+// better than two, as long as the sums of four blocks fit the registers.
+constexpr std::size_t kFourStreamTokens = 2;
+constexpr std::size_t kDirectPrefetchBytes = 2304;
 
 // The zero points of a group's channels in register r of a block, biased by 8.
-inline Lanes load_zeros(const PackedWeights& w, std::size_t at, std::size_t r) {
-  if (w.zeros == nullptr) return broadcast_lanes(kBias4);
-  const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(w.zeros + at * 8));
+inline Lanes load_zeros(const std::uint8_t* zero_nibbles, std::size_t r) {
+  const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(zero_nibbles));
   const __m128i both =
       _mm_and_si128(_mm_unpacklo_epi64(packed, _mm_srli_epi16(packed, 4)), _mm_set1_epi8(0x0F));
   alignas(16) std::uint8_t zeros[kBlockRows];
@@ -46,26 +49,28 @@ struct Scratch {
 template <bool kZeroPoint, std::int32_t kOffset, typename PanelScratch>
 void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
                   PanelScratch& scratch) {
-  const std::size_t groups = ceil_div(w.cols, w.group_width);
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes4;
   std::uint8_t* out = scratch.weights[b];
   // The same slabs of the panel after this one, so that memory works while the tiles multiply.
-  const std::size_t next_panel = kTileBlocks * slab_count(w.cols) * kSlabBytes4;
+  const std::size_t next_panel = kTileBlocks * w.records.block_bytes;
   const Lanes low_nibbles = broadcast_bytes(0x0F);
-  std::size_t slabs_left = k.slabs;
+  std::size_t slab_begin = k.slab_begin;
   for (std::size_t g = 0; g < k.groups; ++g) {
-    const std::size_t at = block * groups + k.group_begin + g;
+    const std::size_t group = k.group_begin + g;
+    const std::uint8_t* codes = slab_codes(w, block, slab_begin);
+    const std::size_t slabs_left = k.slab_begin + k.slabs - slab_begin;
     const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
-    slabs_left -= slabs;
+    slab_begin += slabs;
     for (std::size_t r = 0; r < kBlockRegisters; ++r) {
       const std::size_t slot = g * kTileRows + b * kBlockRows + r * Lanes::kCount;
       const std::size_t byte = r * Lanes::kCount * 4;
       store_floats(scratch.scales + slot,
-                   load_scales(w.scales, w.scale_type, at * kBlockRows + r * Lanes::kCount));
+                   load_scales(group_scales(w, block, group), w.scale_type, r * Lanes::kCount));
       // kOffset - zero in each of a channel's 4 bytes; 15 - zero needs no borrow from the next one.
-      const Lanes lift = add_bytes(
-          (broadcast_lanes(kLargestZero) - load_zeros(w, at, r)) * broadcast_lanes(0x01010101),
-          broadcast_bytes(kOffset - kLargestZero));
+      const Lanes zeros = w.zeros == nullptr ? broadcast_lanes(kBias4)
+                                             : load_zeros(group_zeros(w, block, group), r);
+      const Lanes lift =
+          add_bytes((broadcast_lanes(kLargestZero) - zeros) * broadcast_lanes(0x01010101),
+                    broadcast_bytes(kOffset - kLargestZero));
       Lanes sum = broadcast_lanes(-kOffset * static_cast<std::int32_t>(slabs * kSlabCols));
       for (std::size_t slab = 0; slab < slabs; ++slab) {
         const std::uint8_t* from = codes + slab * kSlabBytes4 + byte;
@@ -86,7 +91,6 @@ void unpack_block(const PackedWeights& w, std::size_t block, const KBlock& k, st
       }
       if constexpr (kZeroPoint) store_lanes(scratch.weight_sums + slot, sum);
     }
-    codes += slabs * kSlabBytes4;
     out += slabs * kSlabBytes8;
   }
 }
@@ -112,110 +116,151 @@ inline void multiply_unpacked(const IntegerGemmArgs& args) {
       });
 }
 
+// Asks for the lines of a stream that follow `from` at a distance. Always inline: gcc 12 thinks
+// that a function that only does this does nothing, and removes calls of it.
+inline __attribute__((always_inline)) void prefetch_ahead(const std::uint8_t* from,
+                                                          std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(from + kDirectPrefetchBytes + i), _MM_HINT_T0);
+  }
+}
+
+// Sums of one group of kRegisters registers of channels times kTokens tokens. The high nibbles
+// stay where they are, which makes their sum 16 times too large: u <= 240 still fits the unsigned
+// operand, and the sum is shifted back once per group, exactly.
+template <std::size_t kTokens, std::size_t kRegisters>
+struct GroupSums {
+  Lanes low[kTokens][kRegisters];
+  Lanes high[kTokens][kRegisters];
+  std::int32_t x[kTokens];
+  // Of the weights, for activations with a zero point.
+  Lanes low_weights[kRegisters];
+  Lanes high_weights[kRegisters];
+};
+
+template <std::size_t kTokens, std::size_t kRegisters>
+inline __attribute__((always_inline)) void clear(GroupSums<kTokens, kRegisters>& sums) {
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < kRegisters; ++r) {
+    sums.low_weights[r] = sums.high_weights[r] = zero_lanes();
+#pragma GCC unroll 4
+    for (std::size_t t = 0; t < kTokens; ++t) sums.low[t][r] = sums.high[t][r] = zero_lanes();
+  }
+#pragma GCC unroll 4
+  for (std::size_t t = 0; t < kTokens; ++t) sums.x[t] = 0;
+}
+
+// Adds a slab, `codes` in the first block and stream_bytes apart in the others.
+template <bool kZeroPoint, std::size_t kTokens, std::size_t kRegisters>
+inline __attribute__((always_inline)) void add_nibble_slab(const std::uint8_t* codes,
+                                                           std::size_t stream_bytes,
+                                                           const std::int8_t* x,
+                                                           std::size_t x_stride,
+                                                           GroupSums<kTokens, kRegisters>& sums) {
+  const Lanes low_nibbles = broadcast_bytes(0x0F);
+  const Lanes high_nibbles = broadcast_bytes(0xF0);
+  const Lanes ones = broadcast_bytes(1);
+  // Two lines of a block after each other, as memory likes them best.
+#pragma GCC unroll 2
+  for (std::size_t pair = 0; pair < 4; pair += 2) {
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < kRegisters; ++r) {
+      const std::uint8_t* from = codes + r / kBlockRegisters * stream_bytes + pair * kQuadBytes +
+                                 r % kBlockRegisters * Lanes::kCount * 4;
+      if (r % kBlockRegisters == 0) prefetch_ahead(from, 2 * kQuadBytes);
+#pragma GCC unroll 2
+      for (std::size_t j = 0; j < 2; ++j) {
+        const Lanes packed = load_lanes(from + j * kQuadBytes);
+        const Lanes low = packed & low_nibbles;
+        const Lanes high = packed & high_nibbles;
+#pragma GCC unroll 4
+        for (std::size_t t = 0; t < kTokens; ++t) {
+          const std::int8_t* quad = x + t * x_stride + (pair + j) * 4;
+          sums.low[t][r] = dot_bytes(sums.low[t][r], low, broadcast_quad(quad));
+          sums.high[t][r] = dot_bytes(sums.high[t][r], high, broadcast_quad(quad + 16));
+          keep_in_order(sums.low[t][r]);
+          keep_in_order(sums.high[t][r]);
+        }
+        if constexpr (kZeroPoint) {
+          sums.low_weights[r] = dot_bytes(sums.low_weights[r], low, ones);
+          sums.high_weights[r] = dot_bytes(sums.high_weights[r], high, ones);
+        }
+      }
+    }
+  }
+}
+
 // kTokens tokens against kBlocks blocks that lie `step` apart, the nibbles multiplied as they are
-// stored. The high nibbles stay where they are, which makes their sum 16 times too large: u <= 240
-// still fits the unsigned operand, and the sum is shifted back once per group, exactly.
+// stored.
 template <std::size_t kTokens, std::size_t kBlocks, bool kZeroPoint>
 void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t step,
                      std::size_t token) {
   const PackedWeights& w = args.w;
+  const RecordLayout& records = w.records;
   const std::size_t slabs_of_row = slab_count(w.cols);
   const std::size_t group_slabs = KBlocks(w.cols, w.group_width, slabs_of_row).at(0).group_slabs;
-  const std::size_t groups = ceil_div(w.cols, w.group_width);
   // Register r holds channels of the block number r / kBlockRegisters of them.
   constexpr std::size_t kRegisters = kBlocks * kBlockRegisters;
-  const Lanes low_nibbles = broadcast_bytes(0x0F);
-  const Lanes high_nibbles = broadcast_bytes(0xF0);
-  const Lanes ones = broadcast_bytes(1);
-  const std::size_t step_bytes = step * slabs_of_row * kSlabBytes4;
-  const std::uint8_t* codes = w.codes + block * slabs_of_row * kSlabBytes4;
+  const std::size_t stream_bytes = step * records.block_bytes;
+  const bool symmetric = w.zeros == nullptr;
+  const std::size_t zeros_offset = records.groups * records.scale_bytes;
   const std::int8_t* x = args.x.codes + token * args.x.stride;
   const std::int16_t* pairs = args.x.pair_sums + token * slabs_of_row * 2;
   FloatLanes y[kTokens][kRegisters];
   for (auto& row : y) {
     for (FloatLanes& lanes : row) lanes = zero_floats();
   }
-  std::size_t slabs_left = slabs_of_row;
-  for (std::size_t g = 0; g < groups; ++g) {
+  const auto* record = static_cast<const std::uint8_t*>(w.scales) + block * records.block_bytes;
+  const std::uint8_t* codes = record + records.header_bytes;
+  std::size_t group = 0;  // of the record
+  for (std::size_t slabs_left = slabs_of_row; slabs_left > 0;) {
+    if (group == 0) {
+      for (std::size_t b = 0; b < kBlocks; ++b) {
+        prefetch_ahead(record + b * stream_bytes, records.header_bytes);
+      }
+    }
     const std::size_t slabs = slabs_left < group_slabs ? slabs_left : group_slabs;
     slabs_left -= slabs;
-    Lanes low_sum[kTokens][kRegisters];
-    Lanes high_sum[kTokens][kRegisters];
-    Lanes x_sum[kTokens];
-    Lanes low_weights[kRegisters];
-    Lanes high_weights[kRegisters];
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < kRegisters; ++r) {
-      low_weights[r] = high_weights[r] = zero_lanes();
-#pragma GCC unroll 4
-      for (std::size_t t = 0; t < kTokens; ++t) low_sum[t][r] = high_sum[t][r] = zero_lanes();
-    }
-#pragma GCC unroll 4
-    for (std::size_t t = 0; t < kTokens; ++t) x_sum[t] = zero_lanes();
+    GroupSums<kTokens, kRegisters> sums;
+    clear(sums);
     for (std::size_t slab = 0; slab < slabs; ++slab) {
 #pragma GCC unroll 4
       for (std::size_t t = 0; t < kTokens; ++t) {
-        std::int32_t pair;
-        __builtin_memcpy(&pair, pairs + t * slabs_of_row * 2, sizeof(pair));
-        x_sum[t] = dot_words(x_sum[t], broadcast_lanes(pair), broadcast_lanes(0x00010001));
+        const std::int16_t* pair = pairs + t * slabs_of_row * 2;
+        sums.x[t] += pair[0] + pair[1];
       }
-      // Two lines of a block after each other, as memory likes them best.
-#pragma GCC unroll 2
-      for (std::size_t pair = 0; pair < 4; pair += 2) {
-#pragma GCC unroll 4
-        for (std::size_t r = 0; r < kRegisters; ++r) {
-          const std::uint8_t* from = codes + r / kBlockRegisters * step_bytes + pair * kQuadBytes +
-                                     r % kBlockRegisters * Lanes::kCount * 4;
-          if (r % kBlockRegisters == 0) {
-            const auto* ahead = reinterpret_cast<const char*>(from + kDirectPrefetchBytes);
-            _mm_prefetch(ahead, _MM_HINT_T0);
-            _mm_prefetch(ahead + kQuadBytes, _MM_HINT_T0);
-          }
-#pragma GCC unroll 2
-          for (std::size_t j = 0; j < 2; ++j) {
-            const Lanes packed = load_lanes(from + j * kQuadBytes);
-            const Lanes low = packed & low_nibbles;
-            const Lanes high = packed & high_nibbles;
-#pragma GCC unroll 4
-            for (std::size_t t = 0; t < kTokens; ++t) {
-              const std::int8_t* quad = x + t * args.x.stride + (pair + j) * 4;
-              low_sum[t][r] = dot_bytes(low_sum[t][r], low, broadcast_quad(quad));
-              high_sum[t][r] = dot_bytes(high_sum[t][r], high, broadcast_quad(quad + 16));
-            }
-            if constexpr (kZeroPoint) {
-              low_weights[r] = dot_bytes(low_weights[r], low, ones);
-              high_weights[r] = dot_bytes(high_weights[r], high, ones);
-            }
-          }
-        }
-      }
+      add_nibble_slab<kZeroPoint>(codes, stream_bytes, x, args.x.stride, sums);
       codes += kSlabBytes4;
       x += kSlabCols;
       pairs += 2;
     }
     const Lanes inputs = broadcast_lanes(static_cast<std::int32_t>(slabs * kSlabCols));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (std::size_t r = 0; r < kRegisters; ++r) {
-      const std::size_t at = (block + r / kBlockRegisters * step) * groups + g;
+      const std::uint8_t* header = record + r / kBlockRegisters * stream_bytes;
       const std::size_t part = r % kBlockRegisters;
-      if (part == 0) {
-        const auto* next = static_cast<const std::uint8_t*>(w.scales) + (at * kBlockRows * 2 + 512);
-        _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
-      }
-      const Lanes zeros = load_zeros(w, at, part);
+      const Lanes zeros =
+          symmetric ? broadcast_lanes(kBias4)
+                    : load_zeros(header + zeros_offset + group * records.zero_bytes, part);
       const FloatLanes scale =
-          load_scales(w.scales, w.scale_type, at * kBlockRows + part * Lanes::kCount);
+          load_scales(header + group * records.scale_bytes, w.scale_type, part * Lanes::kCount);
       // sum of code - zero, for activations with a zero point
       const Lanes weight_sum =
-          low_weights[r] + shift_right_signed<4>(high_weights[r]) - zeros * inputs;
+          sums.low_weights[r] + shift_right_signed<4>(sums.high_weights[r]) - zeros * inputs;
 #pragma GCC unroll 4
       for (std::size_t t = 0; t < kTokens; ++t) {
-        Lanes sum = low_sum[t][r] + shift_right_signed<4>(high_sum[t][r]) - zeros * x_sum[t];
+        Lanes sum = sums.low[t][r] + shift_right_signed<4>(sums.high[t][r]) -
+                    zeros * broadcast_lanes(sums.x[t]);
         if constexpr (kZeroPoint) {
           sum = sum - weight_sum * broadcast_lanes(args.x.zero_points[token + t]);
         }
         y[t][r] = add_scaled(sum, scale, y[t][r]);
       }
+    }
+    if (++group == records.groups) {
+      group = 0;
+      record += records.record_bytes;
+      codes += records.header_bytes;
     }
   }
   for (std::size_t b = 0; b < kBlocks; ++b) {
@@ -239,15 +284,16 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
 using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block, std::size_t step,
                                   std::size_t token);
 
-// The same, block after block where the sums of all would not fit the registers.
+// The same, some of the blocks after the others where the sums of all would not fit the registers.
 template <std::size_t kTokens, std::size_t kBlocks, bool kZeroPoint>
 void multiply_direct_that_fits(const IntegerGemmArgs& args, std::size_t block, std::size_t step,
                                std::size_t token) {
   if constexpr (kTokens * kBlocks * kBlockRegisters <= kDirectRegisters) {
     multiply_direct<kTokens, kBlocks, kZeroPoint>(args, block, step, token);
   } else {
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      multiply_direct<kTokens, 1, kZeroPoint>(args, block + b * step, 0, token);
+    constexpr std::size_t kFewer = kBlocks / 2;
+    for (std::size_t b = 0; b < kBlocks; b += kFewer) {
+      multiply_direct_that_fits<kTokens, kFewer, kZeroPoint>(args, block + b * step, step, token);
     }
   }
 }
@@ -276,16 +322,22 @@ void multiply_blocks(const IntegerGemmArgs& args, std::size_t block, std::size_t
   }
 }
 
+template <std::size_t kStreams, bool kZeroPoint>
+void multiply_streams(const IntegerGemmArgs& args) {
+  // Each part of the blocks beside the others: a stream runs from its begin to its end.
+  const std::size_t step = (args.block_end - args.block_begin) / kStreams;
+  for (std::size_t i = 0; i < step; ++i) {
+    multiply_blocks<kStreams, kZeroPoint>(args, args.block_begin + i, step);
+  }
+  for (std::size_t i = args.block_begin + kStreams * step; i < args.block_end; ++i) {
+    multiply_blocks<1, kZeroPoint>(args, i, 0);
+  }
+}
+
 template <bool kZeroPoint>
 void multiply_few(const IntegerGemmArgs& args) {
-  // The first half of the blocks beside the second: each is one stream from its begin to its end.
-  const std::size_t half = (args.block_end - args.block_begin) / 2;
-  for (std::size_t i = 0; i < half; ++i) {
-    multiply_blocks<2, kZeroPoint>(args, args.block_begin + i, half);
-  }
-  if (args.block_begin + 2 * half < args.block_end) {
-    multiply_blocks<1, kZeroPoint>(args, args.block_begin + 2 * half, 0);
-  }
+  if (args.x.rows <= kFourStreamTokens) return multiply_streams<4, kZeroPoint>(args);
+  multiply_streams<2, kZeroPoint>(args);
 }
 
 // At most kDirectTokens tokens.

@@ -24,7 +24,6 @@ void multiply_tiled(const IntegerGemmArgs& args) {
   AmxPanelScratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  const std::size_t block_bytes = k_blocks.slabs() * kSlabBytes8;
   for_each_panel_amx(
       args, k_blocks,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
@@ -32,9 +31,8 @@ void multiply_tiled(const IntegerGemmArgs& args) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, 1, scratch.start);
       },
       [&](const AmxRange& range, const KBlock& k) {
-        const std::uint8_t* weights =
-            w.codes + range.block * block_bytes + k.slab_begin * kSlabBytes8;
-        Panel panel = panel_at(args, range.block, k, weights, block_bytes, scratch);
+        Panel panel = panel_at(args, range.block, k, slab_codes(w, range.block, k.slab_begin),
+                               w.records.block_bytes, scratch);
         panel.zeros = scratch.zeros;
         const std::size_t blocks = ceil_div(panel.channels, kBlockRows);
         for (std::size_t b = 0; b < blocks; ++b) {

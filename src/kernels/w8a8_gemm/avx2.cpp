@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/integer_gemm/panel_avx2.h"
+#include "kernels/integer_gemm/records.h"
 #include "kernels/w8a8_gemm/contract.h"
 
 namespace fptq::kernels {
@@ -27,21 +28,20 @@ struct Scratch {
 // Scales, zero points and sums of the groups of a panel.
 void prepare_block(const PackedWeights& w, std::size_t block, const KBlock& k, bool zero_point,
                    Scratch& scratch) {
-  const std::size_t groups = ceil_div(w.cols, w.group_width);
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes8;
+  const std::uint8_t* codes = slab_codes(w, block, k.slab_begin);
   std::size_t slabs_left = k.slabs;
   for (std::size_t g = 0; g < k.groups; ++g) {
-    const std::size_t at = block * groups + k.group_begin + g;
+    const std::size_t group = k.group_begin + g;
     const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
     slabs_left -= slabs;
     for (std::size_t half = 0; half < 2; ++half) {
       const std::size_t slot = g * kBlockRows + half * 8;
       _mm256_store_ps(scratch.scales + slot,
-                      load_scales(w.scales, w.scale_type, at * kBlockRows + half * 8));
+                      load_scales(group_scales(w, block, group), w.scale_type, half * 8));
       __m256i zeros = _mm256_set1_epi32(kBias8);
       if (w.zeros != nullptr) {
         zeros = _mm256_cvtepu8_epi32(_mm_loadl_epi64(
-            reinterpret_cast<const __m128i*>(w.zeros + at * kBlockRows + half * 8)));
+            reinterpret_cast<const __m128i*>(group_zeros(w, block, group) + half * 8)));
       }
       store_lanes(scratch.zeros + slot, zeros);
       if (!zero_point) continue;
@@ -162,8 +162,7 @@ void w8a8_gemm_avx2(const IntegerGemmArgs& args) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
       },
       [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
-        const std::size_t slab = block * k_blocks.slabs() + k.slab_begin;
-        Panel panel = panel_at(args, block, k, w.codes + slab * kSlabBytes8, scratch);
+        Panel panel = panel_at(args, block, k, slab_codes(w, block, k.slab_begin), scratch);
         panel.zeros = scratch.zeros;
         prepare_block(w, block, k, zero_point, scratch);
         for_each_tile(

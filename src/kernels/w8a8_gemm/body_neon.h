@@ -4,6 +4,7 @@
 
 #include <arm_neon.h>
 
+#include "kernels/integer_gemm/records.h"
 #include "kernels/integer_gemm/tile_neon.h"
 #include "kernels/w8a8_gemm/contract.h"
 
@@ -14,8 +15,8 @@ namespace {
 constexpr std::size_t kPanelSlabs = 32;
 
 // The zero points of a group, biased by 128, a byte per channel.
-inline uint8x16_t load_zeros(const PackedWeights& w, std::size_t at) {
-  return w.zeros == nullptr ? vdupq_n_u8(kBias8) : vld1q_u8(w.zeros + at * kBlockRows);
+inline uint8x16_t load_zeros(const PackedWeights& w, std::size_t block, std::size_t group) {
+  return w.zeros == nullptr ? vdupq_n_u8(kBias8) : vld1q_u8(group_zeros(w, block, group));
 }
 
 // The sum of the stored bytes of each channel.
@@ -36,15 +37,15 @@ void prepare_groups(const IntegerGemmArgs& args, std::size_t block, const KBlock
                     std::int32_t bias, PanelScratch<Order, kPanelSlabs>& scratch) {
   const PackedWeights w = args.w;
   const bool zero_point = args.x.zero_points != nullptr;
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes8;
-  std::size_t at = block * ceil_div(w.cols, w.group_width) + k.group_begin;
+  const std::uint8_t* codes = slab_codes(w, block, k.slab_begin);
   std::size_t slabs_left = k.slabs;
-  for (std::size_t g = 0; g < k.groups; ++g, ++at) {
+  for (std::size_t g = 0; g < k.groups; ++g) {
+    const std::size_t group = k.group_begin + g;
     BlockFloats scales;
     BlockInts zeros;
-    load_scales(w, at, scales);
+    load_scales(group_scales(w, block, group), w.scale_type, scales);
     store_spread<Order>(scratch.scales, g, scales);
-    widen_bytes(load_zeros(w, at), zeros);
+    widen_bytes(load_zeros(w, block, group), zeros);
     BlockInts lacking;
     for (std::size_t v = 0; v < kQuadVectors; ++v) {
       lacking[v] = vsubq_s32(zeros[v], vdupq_n_s32(bias));
@@ -66,9 +67,9 @@ void prepare_groups(const IntegerGemmArgs& args, std::size_t block, const KBlock
 // The signed codes of a panel's slabs, as PanelBytes has them.
 template <typename Order>
 void arrange_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::uint8_t* out) {
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes8;
+  const std::uint8_t* codes = slab_codes(w, block, k.slab_begin);
   // The same slab of the next panel, so that memory works while the tiles multiply.
-  const std::size_t next_panel = slab_count(w.cols) * kSlabBytes8;
+  const std::size_t next_panel = w.records.block_bytes;
   for (std::size_t slab = 0; slab < k.slabs; ++slab) {
     for (std::size_t pair = 0; pair < 4; ++pair) {
       __builtin_prefetch(codes + next_panel + pair * 128);
@@ -91,12 +92,11 @@ void arrange_block(const PackedWeights& w, std::size_t block, const KBlock& k, s
 template <typename Order, std::size_t kMaxSets>
 void multiply_direct(const IntegerGemmArgs& args) {
   PanelScratch<Order, kPanelSlabs> scratch;
-  const std::size_t block_bytes = slab_count(args.w.cols) * kSlabBytes8;
   const std::int32_t bias = Order::kBiasedBytes ? 0 : kBias8;
   multiply_panels<Order, PackedBytes, kMaxSets>(
       args, scratch, [&](std::size_t block, Panel& panel) {
         prepare_groups<Order>(args, block, panel.k, bias, scratch);
-        panel.weights = args.w.codes + block * block_bytes + panel.k.slab_begin * kSlabBytes8;
+        panel.weights = slab_codes(args.w, block, panel.k.slab_begin);
         if (Order::kBiasedBytes || args.w.zeros != nullptr) panel.zeros = scratch.zeros;
       });
 }

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "kernels/integer_gemm/records.h"
 #include "kernels/integer_gemm/tile_vnni.h"
 #include "kernels/w8a8_gemm/contract.h"
 
@@ -25,19 +26,19 @@ struct Scratch {
 template <typename PanelScratch>
 void prepare_block(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
                    bool zero_point, PanelScratch& scratch) {
-  const std::size_t groups = ceil_div(w.cols, w.group_width);
-  const std::uint8_t* codes = w.codes + (block * slab_count(w.cols) + k.slab_begin) * kSlabBytes8;
+  const std::uint8_t* codes = slab_codes(w, block, k.slab_begin);
   std::size_t slabs_left = k.slabs;
   for (std::size_t g = 0; g < k.groups; ++g) {
-    const std::size_t at = (block * groups + k.group_begin + g) * kBlockRows;
+    const std::size_t group = k.group_begin + g;
     const std::size_t slabs = slabs_left < k.group_slabs ? slabs_left : k.group_slabs;
     slabs_left -= slabs;
     for (std::size_t r = 0; r < kBlockRegisters; ++r) {
       const std::size_t channel = r * Lanes::kCount;
       const std::size_t slot = g * kTileRows + b * kBlockRows + channel;
-      store_floats(scratch.scales + slot, load_scales(w.scales, w.scale_type, at + channel));
+      store_floats(scratch.scales + slot,
+                   load_scales(group_scales(w, block, group), w.scale_type, channel));
       Lanes zeros = broadcast_lanes(kBias8);
-      if (w.zeros != nullptr) zeros = widen_bytes(w.zeros + at + channel);
+      if (w.zeros != nullptr) zeros = widen_bytes(group_zeros(w, block, group) + channel);
       store_lanes(scratch.zeros + slot, zeros);
       if (!zero_point) continue;
       Lanes sum = zero_lanes();
@@ -56,7 +57,6 @@ inline void w8a8_gemm_body(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  const std::size_t block_bytes = k_blocks.slabs() * kSlabBytes8;
   for_each_panel(
       args, k_blocks, kTokenBlock, kTileBlocks,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
@@ -64,8 +64,8 @@ inline void w8a8_gemm_body(const IntegerGemmArgs& args) {
                       scratch.start);
       },
       [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
-        const std::uint8_t* weights = w.codes + block * block_bytes + k.slab_begin * kSlabBytes8;
-        Panel panel = panel_at(args, block, k, weights, block_bytes, scratch);
+        Panel panel = panel_at(args, block, k, slab_codes(w, block, k.slab_begin),
+                               w.records.block_bytes, scratch);
         if (w.zeros != nullptr) panel.zeros = scratch.zeros;
         const std::size_t blocks = ceil_div(panel.channels, kBlockRows);
         for (std::size_t b = 0; b < blocks; ++b) {
