@@ -81,7 +81,7 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
 inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(t.v), 23);
   const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), exponent));
-  return {_mm256_and_ps(scaled, _mm256_cmp_ps(x.v, _mm256_set1_ps(-125.0f), _CMP_NLT_UQ))};
+  return {_mm256_and_ps(scaled, _mm256_cmp_ps(x.v, _mm256_set1_ps(-100.0f), _CMP_NLT_UQ))};
 }
 
 inline Vec vec_max_bits(Vec a, Vec b) {

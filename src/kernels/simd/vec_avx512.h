@@ -88,7 +88,7 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
 }
 
 inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
-  const __mmask16 kept = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(-125.0f), _CMP_NLT_UQ);
+  const __mmask16 kept = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(-100.0f), _CMP_NLT_UQ);
   const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t.v), 23);
   return {_mm512_castsi512_ps(_mm512_maskz_add_epi32(kept, _mm512_castps_si512(a.v), exponent))};
 }

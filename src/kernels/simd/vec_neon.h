@@ -88,7 +88,7 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
 inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
   const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(t.v), 23);
   const uint32x4_t scaled = vaddq_u32(vreinterpretq_u32_f32(a.v), exponent);
-  const uint32x4_t dropped = vcltq_f32(x.v, vdupq_n_f32(-125.0f));
+  const uint32x4_t dropped = vcltq_f32(x.v, vdupq_n_f32(-100.0f));
   return {vreinterpretq_f32_u32(vbicq_u32(scaled, dropped))};
 }
 

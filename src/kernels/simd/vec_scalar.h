@@ -121,10 +121,10 @@ inline Vec scale_by_pow2(Vec a, Vec t) {
 }
 
 // a * 2^n for 0.5 <= a < 2, where t = 1.5 * 2^23 + n holds n = x rounded to an integer; 0 where
-// x < -125, NaN where x is NaN.
+// x < -100, NaN where x is NaN.
 inline Vec scale_down_by_pow2(Vec a, Vec t, Vec x) {
   return vec_generate([&](std::size_t i) {
-    if (x.lane[i] < -125.0f) return 0.0f;
+    if (x.lane[i] < -100.0f) return 0.0f;
     return bits_as<float>(bits_as<std::uint32_t>(a.lane[i]) +
                           (bits_as<std::uint32_t>(t.lane[i]) << 23));
   });
