@@ -9,7 +9,9 @@ namespace fptq::kernels {
 namespace {
 
 inline Vec silu_mul(Vec gate, Vec up) {
-  const Vec denominator = vec_set(1.0f) + vec_exp(vec_zero() - gate);
+  // What is below 2^-25 leaves the 1 as it is; far below, it would be subnormal, hence slow.
+  const Vec exponent = vec_max(vec_set(-80.0f), vec_zero() - gate);
+  const Vec denominator = vec_set(1.0f) + vec_exp(exponent);
   return gate / denominator * up;
 }
 
