@@ -56,7 +56,8 @@ enum class AttentionPart {
 // exponentials and f = scale * log2(e), each chunk of 256 absolute positions has, over the
 // positions j of it that are seen,
 //   s[j] = (sum_d q[d] * key[j, d], by fma in ascending d) * f
-//   m = max_j s[j];  e[j] = 2^(s[j] - m);  l = sum_j e[j] in 16 lanes, lane = j mod 16
+//   m = max_j s[j];  e[j] = 2^(s[j] - m), 0 where that is below 2^-100
+//   l = sum_j e[j] in 16 lanes, lane = j mod 16
 //   o[d] = sum_j e[j] * value[j, d], by fma in ascending j from 0
 // or for kI8, whose products are exact sums of integers,
 //   a = max_d |q[d]|;  code[d] = q[d] * (127 / a), rounded half to even
