@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "report/comparison.h"
@@ -46,6 +48,13 @@ std::string quoted(const std::string& field) {
     text += c;
   }
   return text + "\"";
+}
+
+// What spreadsheets take for a formula gets an apostrophe in front, which they show as text. For
+// names only: a number may begin with a sign.
+std::string guarded(std::string name) {
+  const bool is_formula = !name.empty() && std::string("=+-@").find(name[0]) != std::string::npos;
+  return is_formula ? "'" + std::move(name) : name;
 }
 
 template <typename T>
@@ -122,8 +131,8 @@ void add_verdicts(std::vector<CsvColumn>& columns, const Comparison& comparison)
 std::vector<CsvColumn> csv_columns(const Comparison& comparison) {
   const ModelFigures& baseline = comparison.models.front();
   std::vector<CsvColumn> columns = {
-      {"model", [](const ModelFigures& model) { return model.name; }},
-      {"scheme", [](const ModelFigures& model) { return model.scheme; }}};
+      {"model", [](const ModelFigures& model) { return guarded(model.name); }},
+      {"scheme", [](const ModelFigures& model) { return guarded(model.scheme); }}};
   for (const TaskFigure& task : baseline.tasks) add_task(columns, task);
   for (const PerplexityFigure& figure : baseline.perplexities) add_perplexity(columns, figure);
   using D = const DivergenceFigure&;
@@ -158,7 +167,7 @@ std::string comparison_csv(const Comparison& comparison) {
   std::vector<std::string> lines(comparison.models.size() + 1);
   bool first = true;
   for (const CsvColumn& column : csv_columns(comparison)) {
-    std::vector<std::string> cells = {column.name};
+    std::vector<std::string> cells = {guarded(column.name)};
     bool has_any = false;
     for (const ModelFigures& model : comparison.models) {
       cells.push_back(column.value(model));

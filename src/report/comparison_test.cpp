@@ -167,6 +167,18 @@ TEST(ComparisonCsv, HasEveryDigitAndNoEmptyColumns) {
             "<i>out</i>,w4g32-a8t,10.333333333333334,0.1,1048576,125\n");
 }
 
+TEST(ComparisonCsv, GuardsNamesThatSpreadsheetsTakeForFormulas) {
+  Comparison comparison = sample();
+  comparison.models[0].name = "=cmd|'/C calc'!A0";
+  comparison.models[0].scheme = "@sum";
+  comparison.models[1].name = "-1+2";
+  comparison.models[1].decode_tok_s = -125.0;  // a number keeps its sign
+  const std::string csv = comparison_csv(comparison);
+  EXPECT_NE(csv.find("\n'=cmd|'/C calc'!A0,'@sum,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("\n'-1+2,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",-125\n"), std::string::npos) << csv;
+}
+
 TEST(ComparisonCsv, HasTasksAndVerdicts) {
   const std::string csv = comparison_csv(full_sample());
   const std::string header = csv.substr(0, csv.find('\n'));
