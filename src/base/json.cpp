@@ -115,4 +115,14 @@ Result<Json> parse_json(std::string_view text, const std::string& where) {
   return builder.take();
 }
 
+Result<Json> parse_json_line(std::string_view line, const std::string& file, std::size_t number) {
+  Builder builder;
+  if (!Json::sax_parse(line.begin(), line.end(), &builder)) {
+    std::string message = file + ": line " + std::to_string(number);
+    if (builder.byte() != 0) message += ", column " + std::to_string(builder.byte() + 1);
+    return Error{Error::Kind::kFormat, message + ": expected JSON, got " + builder.problem()};
+  }
+  return builder.take();
+}
+
 }  // namespace fptq

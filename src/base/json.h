@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -20,5 +21,10 @@ using Json = nlohmann::ordered_json;
 // with the same key twice (readers disagree about which one counts), and for nesting deeper
 // than 128 levels (a parser's stack is finite).
 [[nodiscard]] Result<Json> parse_json(std::string_view text, const std::string& where);
+
+// The same of line `number`, from 1, of a file with a value a line: messages begin with
+// "FILE: line NUMBER, column COLUMN".
+[[nodiscard]] Result<Json> parse_json_line(std::string_view line, const std::string& file,
+                                           std::size_t number);
 
 }  // namespace fptq

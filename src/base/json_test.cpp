@@ -39,6 +39,17 @@ TEST(ParseJson, SaysWhereTheTextStopsBeingJson) {
   EXPECT_NE("parsed", error_of("{\"a\": NaN}"));
 }
 
+TEST(ParseJsonLine, NamesTheLineOfTheFile) {
+  const auto error = [](std::string_view line) {
+    const auto parsed = parse_json_line(line, "d.jsonl", 14);
+    return parsed ? std::string("parsed") : parsed.error().message;
+  };
+  EXPECT_EQ(error("{\"a\": 1}"), "parsed");
+  EXPECT_TRUE(error("{\"a\": }").starts_with("d.jsonl: line 14, column 7: expected JSON, got "));
+  EXPECT_EQ(error("{\"a\": 1, \"a\": 2}"),
+            "d.jsonl: line 14: expected JSON, got the key \"a\" appears twice in one object");
+}
+
 TEST(ParseJson, RejectsAKeyThatAppearsTwice) {
   EXPECT_EQ("config.json: expected JSON, got the key \"a\" appears twice in one object",
             error_of(R"({"a": 1, "b": {"a": 2}, "a": 3})"));

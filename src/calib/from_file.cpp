@@ -86,7 +86,7 @@ class JsonLines {
   // The document of line i, not necessarily with any text.
   [[nodiscard]] Result<std::string> text(std::size_t i) const {
     const std::string where = *name_ + ": line " + std::to_string(lines_[i].number);
-    FPTQ_TRY(const Json json, parse_json(lines_[i].text, where));
+    FPTQ_TRY(const Json json, parse_json_line(lines_[i].text, *name_, lines_[i].number));
     const auto text = json.is_object() ? json.find("text") : json.end();
     if (!json.is_object() || text == json.end() || !text->is_string()) {
       const std::string got = !json.is_object() ? std::string("not an object")

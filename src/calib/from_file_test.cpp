@@ -223,7 +223,7 @@ TEST_F(CalibrationFile, NamesTheLineThatIsNoDocument) {
   EXPECT_EQ(
       error(R"({"text": 7})", "a.jsonl"),
       "a.jsonl: line 1: expected an object with a string \"text\", got text of type number" + tail);
-  EXPECT_TRUE(error("{\"text\": \"A\n", "a.jsonl").starts_with("a.jsonl: line 1: "));
+  EXPECT_TRUE(error("{\"text\": \"A\n", "a.jsonl").starts_with("a.jsonl: line 1, column "));
 }
 
 TEST(TextFormat, HasNamesThatAreRead) {

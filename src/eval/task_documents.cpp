@@ -28,11 +28,17 @@ Result<std::vector<Json>> parse_lines(std::string_view text, const std::string& 
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view row = text.substr(0, end);
+    const bool is_cut = end == text.size();
     text.remove_prefix(std::min(end + 1, text.size()));
     ++line;
     if (row.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string place = where + ": line " + std::to_string(line);
-    FPTQ_TRY(Json document, parse_json(row, place));
+    Result<Json> parsed = parse_json_line(row, where, line);
+    if (!parsed) {
+      const std::string hint = is_cut ? ". Does the file end too early?" : "";
+      return format_error(parsed.error().message + hint);
+    }
+    Json document = *std::move(parsed);
     if (!document.is_object()) {
       return format_error(place + ": expected an object, got " + document.type_name());
     }

@@ -46,7 +46,12 @@ TEST(TaskDocuments, TakesTheFirstLineOfATableForAHeaderByItsNames) {
 TEST(TaskDocuments, NamesTheLineThatIsWrong) {
   EXPECT_EQ(parsed("{\"a\":1}\n[1]\n", "d.jsonl"),
             "d.jsonl: line 2: expected an object, got array");
-  EXPECT_TRUE(parsed("{\"a\":1}\n{\"a\":\n", "d.jsonl").starts_with("d.jsonl: line 2: "));
+  const std::string broken = parsed("{\"a\":1}\n{\"a\":\n", "d.jsonl");
+  EXPECT_TRUE(broken.starts_with("d.jsonl: line 2, column 6: expected JSON, got ")) << broken;
+  EXPECT_FALSE(broken.ends_with("too early?"));
+  const std::string cut = parsed("{\"a\":1}\n{\"a\":", "d.jsonl");
+  EXPECT_TRUE(cut.starts_with("d.jsonl: line 2, column 6: expected JSON, got ")) << cut;
+  EXPECT_TRUE(cut.ends_with(". Does the file end too early?")) << cut;
   EXPECT_EQ(parsed("{}", "d.json"),
             "d.json: expected an array of objects, got object. A file with an object a line is "
             "named *.jsonl");
