@@ -177,15 +177,11 @@ void note_outcome(const Status& candidate, Status& outcome) {
   }
 }
 
-// --samples-out with the documents of all models.
-Status write_samples(const eval::Comparison& comparison, TaskSession& tasks) {
-  std::vector<eval::SamplesLog::Sample> samples;
-  const auto add = [&](const eval::EvalResult& result) {
-    for (const eval::TaskResult& task : result.tasks) samples.push_back({result.model, &task});
-  };
-  add(comparison.baseline);
-  for (const eval::EvalResult& candidate : comparison.candidates) add(candidate);
-  return tasks.finish(samples);
+// --samples-out with the documents and windows of all models.
+Status write_samples(const eval::Comparison& comparison, TaskSession& tasks, Console& console) {
+  std::vector<const eval::EvalResult*> results = {&comparison.baseline};
+  for (const eval::EvalResult& candidate : comparison.candidates) results.push_back(&candidate);
+  return tasks.finish(results, console);
 }
 
 // Which differences from the baseline are more than chance.
@@ -206,7 +202,8 @@ Status run_compare(const CompareOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
   EvaluationOptions baseline_evaluation = options.evaluation;
   baseline_evaluation.kl_base.clear();
-  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks, console));
+  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks,
+                                                options.evaluation.measures_text(), console));
   RunOptions baseline_run = options.run;
   // Both are about the candidates.
   baseline_run.require.clear();
@@ -256,7 +253,7 @@ Status run_compare(const CompareOptions& options) {
   print_verdicts(comparison, console);
   print_published(comparison.baseline, console);
   if (!outcome && !is_failed_check(outcome)) return outcome;
-  FPTQ_TRY_VOID(write_samples(comparison, tasks));
+  FPTQ_TRY_VOID(write_samples(comparison, tasks, console));
   const Status completed = complete_page(options, measured, baseline_run, console, page);
   if (!completed) outcome = completed;
   FPTQ_TRY_VOID(write_reports(options, page));

@@ -35,7 +35,8 @@ Status run_eval(const EvalOptions& options) {
   if (options.model.empty()) {
     return Error{Error::Kind::kInvalidArgument, "eval: expected MODEL (or --print-task NAME)"};
   }
-  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks, console));
+  FPTQ_TRY(TaskSession tasks, TaskSession::open(options.evaluation.tasks,
+                                                options.evaluation.measures_text(), console));
   std::vector<Result<std::vector<eval::ModelCost>>> costs;
   if (options.evaluation.bench) {
     FPTQ_TRY(costs, measure_costs({{options.model, options.run}}, options.common,
@@ -49,11 +50,7 @@ Status run_eval(const EvalOptions& options) {
   console.print(report::terminal_text(report::comparison_table(alone)));
   print_published(evaluation.result, console);
   if (evaluation.result.kl) print_divergence(*evaluation.result.kl, console);
-  std::vector<eval::SamplesLog::Sample> samples;
-  for (const eval::TaskResult& task : evaluation.result.tasks) {
-    samples.push_back({evaluation.result.model, &task});
-  }
-  FPTQ_TRY_VOID(tasks.finish(samples));
+  FPTQ_TRY_VOID(tasks.finish({&evaluation.result}, console));
   FPTQ_TRY_VOID(write_json(options.common, eval::to_json(evaluation.result)));
   return evaluation.budget;
 }

@@ -6,10 +6,13 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/file.h"
+#include "base/sha256.h"
 #include "cli/model_input.h"
 #include "eval/kl.h"
 #include "eval/model_logits.h"
@@ -52,6 +55,7 @@ Result<std::vector<eval::Protocol>> protocols(const std::string& name) {
 
 Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const CommonOptions& common,
                                       const RunOptions& run, const EvaluationOptions& options,
+                                      const std::string& name, TaskSession& session,
                                       Console& console) {
   const std::filesystem::path& file =
       options.kl_text.empty() ? options.perplexity_text : options.kl_text;
@@ -84,8 +88,68 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
   FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
   how.context = run.context;
   how.max_windows = options.max_windows;
-  return eval::measure_kl(base.view, candidate.view, *candidate.loaded.pool, text, file.string(),
-                          how, console.progress());
+  std::size_t section = 0;
+  if (eval::SamplesLog* log = session.log()) {
+    Json key = {{"measure", "kl"},
+                {"model", model_key(name, candidate.loaded, run)},
+                {"base", model_key(options.kl_base.string(), base.loaded, base_run)},
+                {"text_sha256", sha256_hex(std::as_bytes(std::span(text)))},
+                {"documents", options.documents},
+                {"context", run.context}};
+    FPTQ_TRY(eval::Finished finished, log->begin(key));
+    section = finished.section;
+    how.finished = std::move(finished.divergences);
+    how.on_compared = [log, section](std::size_t window,
+                                     std::span<const eval::TokenDivergence> positions) {
+      return log->add(section, window, positions);
+    };
+  }
+  Result<eval::KlDivergence> result =
+      eval::measure_kl(base.view, candidate.view, *candidate.loaded.pool, text, file.string(), how,
+                       console.progress());
+  if (!result) return session.with_hint(result.error());
+  if (eval::SamplesLog* log = session.log()) log->end(section, result->window_kl.size());
+  return result;
+}
+
+// Perplexity of the text under every protocol that was asked for.
+Result<std::vector<eval::Perplexity>> measure_text(const EvaluatedModel& evaluated,
+                                                   const RunOptions& run,
+                                                   const EvaluationOptions& options,
+                                                   const std::string& name, TaskSession& session,
+                                                   Console& console) {
+  FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
+  FPTQ_TRY(const auto wanted, protocols(options.protocol));
+  FPTQ_TRY(const eval::DocumentMode documents, eval::parse_document_mode(options.documents));
+  std::vector<eval::PerplexityOptions> how;
+  how.reserve(wanted.size());
+  std::vector<std::size_t> sections;
+  for (const eval::Protocol protocol : wanted) {
+    how.push_back({protocol, documents, run.context, options.max_windows, {}, {}});
+    eval::SamplesLog* log = session.log();
+    if (log == nullptr) continue;
+    const Json key = {{"measure", "perplexity"},
+                      {"model", model_key(name, evaluated.loaded, run)},
+                      {"protocol", eval::protocol_name(protocol)},
+                      {"text_sha256", sha256_hex(std::as_bytes(std::span(text)))},
+                      {"documents", options.documents},
+                      {"context", run.context}};
+    FPTQ_TRY(eval::Finished finished, log->begin(key));
+    how.back().finished = std::move(finished.windows);
+    sections.push_back(finished.section);
+    how.back().on_scored = [log, section = finished.section](std::size_t window,
+                                                             const eval::WindowScore& score) {
+      return log->add(section, window, score);
+    };
+  }
+  auto results =
+      eval::measure_perplexities(evaluated.view, *evaluated.loaded.pool, text,
+                                 options.perplexity_text.string(), how, console.progress());
+  if (!results) return session.with_hint(results.error());
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    session.log()->end(sections[i], (*results)[i].window_nll.size());
+  }
+  return results;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -141,17 +205,8 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   result.resources.weights_bytes = evaluated.loaded.model->bytes().total();
 
   if (!options.perplexity_text.empty()) {
-    FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
-    FPTQ_TRY(const auto wanted, protocols(options.protocol));
-    FPTQ_TRY(const eval::DocumentMode documents, eval::parse_document_mode(options.documents));
-    std::vector<eval::PerplexityOptions> how;
-    how.reserve(wanted.size());
-    for (const eval::Protocol protocol : wanted) {
-      how.push_back({protocol, documents, run.context, options.max_windows});
-    }
     FPTQ_TRY(result.perplexities,
-             eval::measure_perplexities(evaluated.view, *evaluated.loaded.pool, text,
-                                        options.perplexity_text.string(), how, console.progress()));
+             measure_text(evaluated, run, options, result.model, tasks, console));
     for (const eval::Perplexity& measured : result.perplexities) {
       result.published.push_back(
           eval::published_perplexities(evaluated.loaded.model->config(), measured));
@@ -163,7 +218,7 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   if (cost != nullptr) eval::add_costs(**cost, result.resources);
   evaluation.receipt = evaluated.loaded.model->receipt();
   if (!options.kl_base.empty()) {
-    FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, console));
+    FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, result.model, tasks, console));
     if (options.kl_budget && !(result.kl->mean <= *options.kl_budget)) {
       evaluation.budget =
           Error{Error::Kind::kCheckFailed,

@@ -29,6 +29,10 @@ struct EvaluationOptions {
   TaskFlags tasks;
   bool bench = false;
   BenchFlags bench_flags;
+
+  [[nodiscard]] bool measures_text() const {
+    return !perplexity_text.empty() || !kl_base.empty() || !kl_text.empty();
+  }
 };
 
 void add_evaluation_flags(CLI::App& command, EvaluationOptions& options);

@@ -55,23 +55,14 @@ std::int64_t modified(const fs::path& path) {
 }
 
 // Whatever a document's scores depend on.
-Json run_key(const std::string& name, const LoadedModel& model, const RunOptions& how,
-             const eval::TaskDefinition& task, const eval::TaskDocuments& documents,
+Json run_key(Json key, const eval::TaskDefinition& task, const eval::TaskDocuments& documents,
              std::size_t shots, std::size_t context) {
-  const std::string config = model.checkpoint->config().dump();
-  return {{"version", FPTQ_VERSION},
-          {"model", fs::absolute(name).lexically_normal().string()},
-          {"config_sha256", sha256_hex(std::as_bytes(std::span(config)))},
-          {"weight_bytes", model.checkpoint->weight_file_bytes()},
-          {"modified", modified(model.checkpoint->path())},
-          {"scheme", model.model->scheme()},
-          {"activations", how.activations == model::ActivationMode::kFloat ? "a16" : "as stored"},
-          {"kv", kv_name(how.kv)},
-          {"context", context},
-          {"task", task.name},
-          {"task_sha256", task.sha256},
-          {"data_sha256", documents.sha256},
-          {"shots", shots}};
+  key["context"] = context;
+  key["task"] = task.name;
+  key["task_sha256"] = task.sha256;
+  key["data_sha256"] = documents.sha256;
+  key["shots"] = shots;
+  return key;
 }
 
 // "allenai/ai2_arc ARC-Easy test".
@@ -116,6 +107,18 @@ Result<eval::TaskDocuments> fetch_documents(const eval::TaskDefinition& task, bo
 
 }  // namespace
 
+Json model_key(const std::string& name, const LoadedModel& model, const RunOptions& how) {
+  const std::string config = model.checkpoint->config().dump();
+  return {{"version", FPTQ_VERSION},
+          {"model", fs::absolute(name).lexically_normal().string()},
+          {"config_sha256", sha256_hex(std::as_bytes(std::span(config)))},
+          {"weight_bytes", model.checkpoint->weight_file_bytes()},
+          {"modified", modified(model.checkpoint->path())},
+          {"scheme", model.model->scheme()},
+          {"activations", how.activations == model::ActivationMode::kFloat ? "a16" : "as stored"},
+          {"kv", kv_name(how.kv)}};
+}
+
 void add_task_flags(CLI::App& command, TaskFlags& flags) {
   command
       .add_option(
@@ -138,10 +141,10 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
       ->type_name("N");
   command
       .add_option("--samples-out", flags.samples_out,
-                  "Write every document's log-likelihoods, a JSON object a line")
+                  "Write every document's log-likelihoods and every window's, a JSON object a line")
       ->type_name("FILE");
   command.add_flag("--resume", flags.resume,
-                   "Go on with the documents that a stopped run left beside --samples-out");
+                   "Go on with what a stopped run left beside --samples-out");
 }
 
 Result<TaskSession::Task> TaskSession::read(const std::string& argument, const TaskFlags& flags,
@@ -167,7 +170,8 @@ Result<TaskSession::Task> TaskSession::read(const std::string& argument, const T
   return task;
 }
 
-Result<TaskSession> TaskSession::open(const TaskFlags& flags, Console& console) {
+Result<TaskSession> TaskSession::open(const TaskFlags& flags, bool measures_text,
+                                      Console& console) {
   TaskSession session;
   session.shots_ = flags.shots;
   session.limit_ = flags.limit;
@@ -191,14 +195,14 @@ Result<TaskSession> TaskSession::open(const TaskFlags& flags, Console& console) 
     }
   }
   if (!flags.samples_out.empty()) {
-    if (session.empty()) {
-      return Error{Error::Kind::kInvalidArgument, "--samples-out: expected --task as well"};
+    if (session.empty() && !measures_text) {
+      return Error{Error::Kind::kInvalidArgument,
+                   "--samples-out: expected --task, --ppl or --kl as well"};
     }
     FPTQ_TRY(session.log_, eval::SamplesLog::open(flags.samples_out, flags.resume));
   } else if (flags.resume) {
     return Error{Error::Kind::kInvalidArgument,
-                 "--resume: expected --samples-out FILE, beside which documents are kept that are "
-                 "done"};
+                 "--resume: expected --samples-out FILE, beside which is kept what is done"};
   }
   return session;
 }
@@ -222,28 +226,25 @@ Result<std::vector<eval::TaskResult>> TaskSession::run(const std::string& name,
   std::vector<eval::TaskResult> results;
   for (const Task& task : tasks_) {
     eval::TaskOptions options;
+    std::size_t section = 0;
     options.shots = shots_;
     options.limit = limit_;
     if (log_) {
-      FPTQ_TRY(options.finished,
-               log_->begin(run_key(name, model, how, task.definition, task.documents,
+      FPTQ_TRY(eval::Finished finished,
+               log_->begin(run_key(model_key(name, model, how), task.definition, task.documents,
                                    shots_.value_or(task.definition.num_fewshot),
                                    subject.encoder.context)));
-      options.on_scored = [this](std::size_t document, const eval::DocumentScores& scores) {
-        return log_->add(document, scores);
+      options.finished = std::move(finished.documents);
+      section = finished.section;
+      options.on_scored = [this, section](std::size_t document,
+                                          const eval::DocumentScores& scores) {
+        return log_->add(section, document, scores);
       };
     }
     Result<eval::TaskResult> result = eval::run_task(task.definition, task.documents, task.data,
                                                      subject, options, console.progress());
-    if (!result) {
-      Error error = result.error();
-      if (log_ && error.kind == Error::Kind::kInterrupted) {
-        error.message += ". " + log_->partial().string() +
-                         " keeps the documents that are done: the same command with --resume "
-                         "goes on from there";
-      }
-      return error;
-    }
+    if (!result) return with_hint(result.error());
+    if (log_) log_->end(section, *result);
     if (result->cut > 0) {
       console.warn(fmt::format(
           "{}: {} contexts are longer than the {} tokens that the model sees, and lost their "
@@ -255,9 +256,23 @@ Result<std::vector<eval::TaskResult>> TaskSession::run(const std::string& name,
   return results;
 }
 
-Status TaskSession::finish(const std::vector<eval::SamplesLog::Sample>& samples) {
+Error TaskSession::with_hint(Error error) const {
+  if (!log_ || error.kind != Error::Kind::kInterrupted) return error;
+  error.message += ". " + log_->partial().string() +
+                   " keeps what is done: the same command with --resume goes on from there";
+  return error;
+}
+
+Status TaskSession::finish(const std::vector<const eval::EvalResult*>& results, Console& console) {
   if (!log_) return {};
-  return log_->finish(samples);
+  FPTQ_TRY_VOID(log_->finish(results));
+  if (log_->unused() == 0) return {};
+  console.note(
+      fmt::format("{} keeps {} documents and windows that an earlier run measured and this one did "
+                  "not ask for: "
+                  "--resume takes them when more are asked for",
+                  log_->partial().string(), log_->unused()));
+  return {};
 }
 
 }  // namespace fptq::cli

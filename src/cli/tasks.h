@@ -29,14 +29,19 @@ struct TaskFlags {
 
 void add_task_flags(CLI::App& command, TaskFlags& flags);
 
+// Whatever the logits of a model depend on, for SamplesLog::begin(). name: as the user gave it.
+[[nodiscard]] Json model_key(const std::string& name, const LoadedModel& model,
+                             const RunOptions& how);
+
 // The tasks of one command, run on one model after the other.
 class TaskSession {
  public:
   // Reads definitions and documents, so that what is wrong with them is said before a model is
-  // loaded.
-  // Errors: kInvalidArgument for flags that do not fit; those of builtin_task(), parse_task(),
-  // read_documents(), hub::fetch() and SamplesLog::open().
-  [[nodiscard]] static Result<TaskSession> open(const TaskFlags& flags, Console& console);
+  // loaded. measures_text: a perplexity or a divergence is measured, whose windows --samples-out
+  // has as well. Errors: kInvalidArgument for flags that do not fit; those of builtin_task(),
+  // parse_task(), read_documents(), hub::fetch() and SamplesLog::open().
+  [[nodiscard]] static Result<TaskSession> open(const TaskFlags& flags, bool measures_text,
+                                                Console& console);
 
   [[nodiscard]] bool empty() const { return tasks_.empty(); }
 
@@ -47,8 +52,15 @@ class TaskSession {
                                                           const eval::TextModel& view,
                                                           const RunOptions& how, Console& console);
 
+  // --samples-out, or null.
+  [[nodiscard]] eval::SamplesLog* log() { return log_ ? &*log_ : nullptr; }
+
+  // An interrupted measurement's error, with what --resume can go on from.
+  [[nodiscard]] Error with_hint(Error error) const;
+
   // Writes --samples-out. Errors: SamplesLog::finish()'s.
-  [[nodiscard]] Status finish(const std::vector<eval::SamplesLog::Sample>& samples);
+  [[nodiscard]] Status finish(const std::vector<const eval::EvalResult*>& results,
+                              Console& console);
 
  private:
   struct Task {

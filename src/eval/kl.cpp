@@ -64,10 +64,12 @@ class Comparer {
   Comparer(LogitsSource& base, LogitsSource& candidate, ThreadPool& pool)
       : base_(base), candidate_(candidate), pool_(&pool), vocabulary_(base.vocabulary()) {}
 
-  Status add_window(std::span<const TokenId> tokens, std::size_t first_scored) {
+  // The positions of a window, valid until the next call.
+  Result<std::span<const TokenDivergence>> compare(std::span<const TokenId> tokens,
+                                                   std::size_t first_scored) {
+    positions_.clear();
     FPTQ_TRY_VOID(base_.open(tokens, first_scored));
     FPTQ_TRY_VOID(candidate_.open(tokens, first_scored));
-    collector_.begin_window();
     for (std::size_t i = first_scored; i < tokens.size();) {
       const std::size_t rows = std::min(base_.rows_at_a_time(), tokens.size() - i);
       FPTQ_TRY(const std::span<const float> p, base_.read(rows));
@@ -85,14 +87,12 @@ class Comparer {
                        "KL divergence: expected finite logits, got infinity or NaN. Are the "
                        "weights damaged?"};
         }
-        collector_.add(row);
+        positions_.push_back(row);
       }
       i += rows;
     }
-    return {};
+    return std::span<const TokenDivergence>(positions_);
   }
-
-  [[nodiscard]] KlDivergence finish() const { return collector_.finish(); }
 
  private:
   WindowReader base_;
@@ -100,7 +100,7 @@ class Comparer {
   ThreadPool* pool_;
   std::size_t vocabulary_;
   std::vector<TokenDivergence> rows_;
-  DivergenceCollector collector_;
+  std::vector<TokenDivergence> positions_;
 };
 
 }  // namespace
@@ -128,16 +128,26 @@ Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidat
   }
 
   Comparer comparer(*base.logits, *candidate.logits, pool);
-  std::uint64_t done = 0;
-  for (const Window& window : windows) {
-    const std::vector<TokenId> tokens =
-        window_tokens(Protocol::kLlamaCpp, window, stream, base.block_start);
-    FPTQ_TRY_VOID(comparer.add_window(tokens, window.first_scored));
-    if (!report_progress(progress, "KL divergence", ++done, windows.size())) {
+  DivergenceCollector collector;
+  for (std::size_t w = 0; w < windows.size(); ++w) {
+    const Window& window = windows[w];
+    collector.begin_window();
+    const auto known = options.finished.find(w);
+    if (known != options.finished.end() && known->second.size() == window.scored()) {
+      for (const TokenDivergence& position : known->second) collector.add(position);
+    } else {
+      const std::vector<TokenId> tokens =
+          window_tokens(Protocol::kLlamaCpp, window, stream, base.block_start);
+      FPTQ_TRY(const std::span<const TokenDivergence> positions,
+               comparer.compare(tokens, window.first_scored));
+      for (const TokenDivergence& position : positions) collector.add(position);
+      if (options.on_compared) FPTQ_TRY_VOID(options.on_compared(w, positions));
+    }
+    if (!report_progress(progress, "KL divergence", w + 1, windows.size())) {
       return Error{Error::Kind::kInterrupted, "KL divergence: interrupted"};
     }
   }
-  KlDivergence result = comparer.finish();
+  KlDivergence result = collector.finish();
   result.context = context;
   return result;
 }

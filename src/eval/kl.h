@@ -3,8 +3,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <map>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/progress.h"
 #include "base/result.h"
@@ -19,6 +23,11 @@ struct KlOptions {
   DocumentMode documents = DocumentMode::kAuto;
   std::size_t context = 0;      // tokens in a window; 0: 512, at most either model's context
   std::size_t max_windows = 0;  // compare only the first windows; 0: all
+  // Positions of windows that were compared before, by index; they are not run again.
+  std::map<std::size_t, std::vector<TokenDivergence>> finished = {};
+  // Called for each further window.
+  std::function<Status(std::size_t window, std::span<const TokenDivergence> positions)>
+      on_compared = {};
 };
 
 // Compares in the windows of Protocol::kLlamaCpp, so that the numbers stand beside those of
@@ -26,7 +35,8 @@ struct KlOptions {
 // positions at a time.
 //
 // Errors: kInvalidArgument where the models differ in vocabulary or tokenize the text
-// differently, with what differs, and for a context below 3; otherwise measure_perplexity()'s.
+// differently, with what differs, and for a context below 3; otherwise measure_perplexity()'s
+// and those of on_compared.
 [[nodiscard]] Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidate,
                                               ThreadPool& pool, std::string_view text,
                                               const std::string& name, const KlOptions& options,

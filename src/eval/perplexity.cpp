@@ -23,12 +23,6 @@ struct TokenStream {
   std::size_t bytes = 0;
 };
 
-// What one window gave.
-struct WindowScore {
-  double nll = 0.0;
-  RunningMoments moments;  // of its tokens
-};
-
 // Everything about one protocol that is known before the model runs, and the scores once it has.
 struct Plan {
   Perplexity result;
@@ -183,15 +177,37 @@ void add_passes(const TextModel& model, std::size_t index, Plan& plan,
   }
 }
 
-Status run_pass(const Pass& pass, Scorer& scorer, std::vector<Plan>& plans) {
+// Takes what is known of a pass's windows; whether that is all.
+bool take_finished(const Pass& pass, const std::vector<PerplexityOptions>& options,
+                   std::vector<Plan>& plans) {
+  bool has_all = true;
+  for (const Pass::Use& use : pass.uses) {
+    const auto known = options[use.plan].finished.find(use.window);
+    const std::vector<std::size_t>& tokens = plans[use.plan].result.window_tokens;
+    const bool fits = known != options[use.plan].finished.end() &&
+                      known->second.moments.count() == tokens[use.window];
+    if (fits) plans[use.plan].scores[use.window] = known->second;
+    has_all = has_all && fits;
+  }
+  return has_all;
+}
+
+Status run_pass(const Pass& pass, const std::vector<PerplexityOptions>& options, Scorer& scorer,
+                std::vector<Plan>& plans) {
+  if (take_finished(pass, options, plans)) return {};
   std::size_t first_scored = pass.tokens.size();
   for (const Pass::Use& use : pass.uses) first_scored = std::min(first_scored, use.first_scored);
   FPTQ_TRY(const std::span<const double> nll, scorer.score(pass.tokens, first_scored));
   for (const Pass::Use& use : pass.uses) {
-    WindowScore& score = plans[use.plan].scores[use.window];
+    WindowScore score;
     for (const double value : nll.subspan(use.first_scored - first_scored)) {
       score.nll += value;
       score.moments.add(value);
+    }
+    plans[use.plan].scores[use.window] = score;
+    const PerplexityOptions& how = options[use.plan];
+    if (how.on_scored && !how.finished.contains(use.window)) {
+      FPTQ_TRY_VOID(how.on_scored(use.window, score));
     }
   }
   return {};
@@ -294,7 +310,7 @@ Result<std::vector<Perplexity>> measure_perplexities(const TextModel& model, Thr
   const std::string stage = stage_name(options);
   std::uint64_t done = 0;
   for (const Pass& pass : passes) {
-    FPTQ_TRY_VOID(run_pass(pass, scorer, plans));
+    FPTQ_TRY_VOID(run_pass(pass, options, scorer, plans));
     if (!report_progress(progress, stage, ++done, passes.size())) {
       return Error{Error::Kind::kInterrupted, stage + ": interrupted"};
     }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,11 +20,21 @@
 
 namespace fptq::eval {
 
+// What one window gave.
+struct WindowScore {
+  double nll = 0.0;        // sum over the scored tokens, nats
+  RunningMoments moments;  // of its tokens' nll
+};
+
 struct PerplexityOptions {
   Protocol protocol = Protocol::kGptq;
   DocumentMode documents = DocumentMode::kAuto;
   std::size_t context = 0;      // L; 0: the protocol's own, at most the model's
   std::size_t max_windows = 0;  // score only the first windows; 0: all
+  // Windows that were scored before, by index; they are not run again.
+  std::map<std::size_t, WindowScore> finished = {};
+  // Called for each further window.
+  std::function<Status(std::size_t window, const WindowScore& score)> on_scored = {};
 };
 
 // What is taken as independent where a standard error over clusters is computed.
@@ -79,7 +91,7 @@ struct Perplexity {
 // Errors: make_documents()'s; kFormat where the text is shorter than one window, with the tokens
 // it has and those needed, and where the model's logits are not finite; kInvalidArgument for a
 // context that is too small to score a token, and for kLmEval where the model has no token to
-// begin a text with; kInterrupted; what encoding or the model return.
+// begin a text with; kInterrupted; what encoding, the model or on_scored return.
 [[nodiscard]] Result<std::vector<Perplexity>> measure_perplexities(
     const TextModel& model, ThreadPool& pool, std::string_view text, const std::string& name,
     const std::vector<PerplexityOptions>& options, const ProgressFn& progress = {});

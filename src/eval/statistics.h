@@ -11,6 +11,11 @@ namespace fptq::eval {
 // Mean and variance of values that arrive one by one (Welford's recurrence: no cancellation).
 class RunningMoments {
  public:
+  RunningMoments() = default;
+  // As if `count` values with that mean and sum of squared_deviations() had been added.
+  RunningMoments(std::size_t count, double mean, double squared_deviations)
+      : count_(count), mean_(mean), squared_deviations_(squared_deviations) {}
+
   void add(double value);
   // As if every value of `other` had been added.
   void merge(const RunningMoments& other);
@@ -18,6 +23,8 @@ class RunningMoments {
   [[nodiscard]] std::size_t count() const { return count_; }
   // NaN where nothing was added.
   [[nodiscard]] double mean() const;
+  // Sum of (value - mean)^2.
+  [[nodiscard]] double squared_deviations() const { return squared_deviations_; }
   // Sample variance, divided by count - 1. NaN below two values.
   [[nodiscard]] double variance() const;
   // sqrt(variance / count): of the mean, for independent values. NaN below two values.

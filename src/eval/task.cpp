@@ -1,6 +1,7 @@
 #include "eval/task.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/check.h"
@@ -31,6 +32,7 @@ class TaskRun {
     result_.data = name_;
     result_.data_sha256 = documents.sha256;
     const bool has_parts = documents.parts.size() > 1;
+    std::size_t part_begin = 0;  // in the data
     for (const TaskPart& part : documents.parts) {
       const std::string where =
           task_.name + ": " + name_ + (part.name.empty() ? "" : ": " + part.name);
@@ -43,6 +45,8 @@ class TaskRun {
         range.end = requests_.size() + requests.size();
         result_.parts.push_back(std::move(range));
       }
+      for (std::size_t i = 0; i < requests.size(); ++i) places_.push_back(part_begin + i);
+      part_begin += part.documents.size();
       std::move(requests.begin(), requests.end(), std::back_inserter(requests_));
     }
     for (std::size_t begin = 0; begin < requests_.size(); begin += kScoredTogether) {
@@ -98,10 +102,12 @@ class TaskRun {
         tokens.push_back(request.tokens);
         result_.cut += request.cut ? 1 : 0;
       }
-      const DocumentScores& known =
-          document.is_finished ? options_.finished.at(document.index) : open.scores[next++];
-      result_.documents.push_back(judge(task_, document.index, std::move(requests_[document.index]),
-                                        known, std::move(tokens)));
+      const DocumentScores& known = document.is_finished
+                                        ? options_.finished.at(places_[document.index])
+                                        : open.scores[next++];
+      result_.documents.push_back(judge(task_, places_[document.index],
+                                        std::move(requests_[document.index]), known,
+                                        std::move(tokens)));
     }
     return {};
   }
@@ -114,7 +120,7 @@ class TaskRun {
     for (; open.reported < open.left.size() && open.left[open.reported] == 0; ++open.reported) {
       const std::size_t index = open.documents[open.reported]->index;
       if (options_.on_scored) {
-        FPTQ_TRY_VOID(options_.on_scored(index, open.scores[open.reported]));
+        FPTQ_TRY_VOID(options_.on_scored(places_[index], open.scores[open.reported]));
       }
     }
     if (open.reported == before) return {};
@@ -146,7 +152,7 @@ class TaskRun {
                               task_.name + ": " + name_ + ": document " + std::to_string(index)));
       document.requests.push_back(std::move(request));
     }
-    const auto finished = options_.finished.find(index);
+    const auto finished = options_.finished.find(places_[index]);
     document.is_finished =
         finished != options_.finished.end() && finished->second.size() == requests.size();
     return {};
@@ -160,6 +166,7 @@ class TaskRun {
   LogLikelihoodScorer scorer_;
   TaskResult result_;
   std::vector<DocumentRequests> requests_;  // of all parts
+  std::vector<std::size_t> places_;         // of each in the data, whatever the limit is
 };
 
 }  // namespace

@@ -35,7 +35,8 @@ using DocumentScores = std::vector<SequenceScore>;
 struct TaskOptions {
   std::optional<std::size_t> shots = {};  // nothing: the task's own
   std::size_t limit = 0;                  // documents of each part at most; 0: all
-  // Documents that were scored before, by index; they are not scored again.
+  // Documents that were scored before, by their place in all parts of the data, whatever the limit
+  // is; they are not scored again.
   std::map<std::size_t, DocumentScores> finished = {};
   // Called for each further document, in order, some at a time.
   std::function<Status(std::size_t document, const DocumentScores& scores)> on_scored = {};

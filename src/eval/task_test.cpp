@@ -72,6 +72,19 @@ TEST_F(TaskRunTest, ScoresEveryDocumentOfEveryPart) {
   ASSERT_TRUE(limited);
   ASSERT_EQ(limited->documents.size(), 20U);
   EXPECT_EQ(limited->documents[10].log_likelihoods, result->documents[100].log_likelihoods);
+  // A document has one number, so that a run with another limit can take its scores.
+  EXPECT_EQ(limited->documents[10].document, 100U);
+  TaskOptions more{.limit = 20};
+  for (const DocumentScore& document : limited->documents) {
+    more.finished[document.document] = {{document.log_likelihoods[0], document.greedy[0]},
+                                        {document.log_likelihoods[1], document.greedy[1]}};
+  }
+  const auto resumed = run(more);
+  const auto fresh = run({.limit = 20});
+  ASSERT_TRUE(resumed && fresh);
+  for (std::size_t i = 0; i < 40; ++i) {
+    EXPECT_EQ(resumed->documents[i].log_likelihoods, fresh->documents[i].log_likelihoods);
+  }
 }
 
 TEST_F(TaskRunTest, DoesNotScoreAgainWhatIsFinished) {

@@ -144,6 +144,68 @@ class Task(harness.ProgramTest):
         self.succeed('eval', self.model, '--task', f'arc_easy={many}', '--samples-out', path, '--resume')
         self.assertEqual(whole, [json.loads(line) for line in path.read_text().splitlines()])
 
+    def test_less_than_before_keeps_what_is_done(self):
+        whole = self.samples('--task', f'arc_easy={self.arc}', name='all.jsonl')
+        path = self.folder / 'less.jsonl'
+        partial = self.folder / 'less.jsonl.partial'
+        command = ('eval', self.model, '--task', f'arc_easy={self.arc}', '--samples-out', path, '--resume')
+        self.succeed(*command)
+        # As a killed run leaves it: the log without its result.
+        run = json.loads((self.folder / 'less.jsonl').read_text().splitlines()[0])
+        self.assertEqual(0, run['doc'])
+        log = [{'doc': d['doc'], 'll': d['ll'], 'greedy': d['greedy']} for d in whole]
+        key = self.key_of('--task', f'arc_easy={self.arc}')
+        partial.write_text(''.join(json.dumps(line) + '\n' for line in [key, *log[:30]]))
+        noted = harness.fptq(*command, '--limit', '10')
+        self.assertEqual(0, noted.returncode, noted.stderr)
+        self.assertIn(b'keeps 20 documents and windows that an earlier run measured', noted.stderr)
+        self.assertEqual(whole[:10], [json.loads(line) for line in path.read_text().splitlines()])
+        self.assertTrue(partial.exists())
+        self.succeed(*command)
+        self.assertEqual(whole, [json.loads(line) for line in path.read_text().splitlines()])
+        self.assertFalse(partial.exists())
+
+    def key_of(self, *arguments):
+        """The line with which a run's log begins: a run is stopped when it has written it."""
+        partial = self.folder / 'key.jsonl.partial'
+        command = [harness.PROGRAM, 'eval', self.model, *arguments, '--samples-out', self.folder / 'key.jsonl']
+        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, env=harness.clean_environment())
+        line = ''
+        while not line.endswith('\n') and process.poll() is None:
+            if partial.exists():
+                line = ''.join(partial.read_text().splitlines(keepends=True)[:1])
+        process.kill()
+        process.wait()
+        return json.loads(line)
+
+    def test_windows_are_not_run_again(self):
+        text = self.folder / 'text.txt'
+        text.write_text('Once upon a time there was a little cat. ' * 120)
+        arguments = ('--ppl', text, '--protocol', 'all', '--ctx', '64', '--kl', self.model)
+        whole = self.json_of('eval', self.model, *arguments)
+        path = self.folder / 'windows.jsonl'
+        partial = self.folder / 'windows.jsonl.partial'
+        command = [harness.PROGRAM, 'eval', self.model, *arguments, '--samples-out', path]
+        for size in (1500, 60000):  # among the perplexities, among the divergences
+            process = subprocess.Popen([str(part) for part in command + (['--resume'] if partial.exists() else [])],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                       env=harness.clean_environment())
+            while process.poll() is None and not (partial.exists() and partial.stat().st_size > size):
+                time.sleep(0.001)
+            process.kill()
+            process.wait()
+        if not partial.exists():
+            self.skipTest('the machine was faster than the test')
+        resumed = self.json_of('eval', self.model, *arguments, '--samples-out', path, '--resume')
+        self.assertEqual(whole['ppl'], resumed['ppl'])
+        self.assertEqual(whole['kl'], resumed['kl'])
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        kinds = {'gptq', 'llamacpp', 'lm-eval'}
+        self.assertEqual(kinds, {line['protocol'] for line in lines if 'protocol' in line})
+        self.assertEqual(whole['kl']['window_kl'], [line['kl'] for line in lines if 'kl' in line])
+        self.assertFalse(partial.exists())
+
     def test_contexts_that_are_too_long(self):
         long = write_lines(self.folder / 'long.jsonl', [{'text': 'word ' * 400 + 'end'}])
         result = harness.fptq('eval', self.model, '--task', f'lambada_openai={long}')
@@ -197,7 +259,7 @@ class Task(harness.ProgramTest):
     def test_documents_that_are_wrong(self):
         for text, says in (
                 ('', 'expected documents, got none'),
-                ('{"text": "a b"}\n{"text"', 'bad.jsonl: line 2'),
+                ('{"text": "a b"}\n{"text"', 'bad.jsonl: line 2, column 8: expected JSON'),
                 ('[1, 2]\n', 'expected an object, got array'),
                 ('{"txt": "a b"}\n', 'The document has the fields txt')):
             bad = self.folder / 'bad.jsonl'
