@@ -184,17 +184,25 @@ Status write_samples(const eval::Comparison& comparison, TaskSession& tasks, Con
   return tasks.finish(results, console);
 }
 
-// Which differences from the baseline are more than chance.
+void print_verdict(const std::string& models, const eval::Verdict& verdict, Console& console) {
+  std::string line = fmt::format("{}: {} {}", models, verdict.measure, verdict.sentence);
+  if (!verdict.won.empty() || !verdict.lost.empty()) {
+    line += fmt::format("; {} lost, {} won", verdict.lost.size(), verdict.won.size());
+  }
+  console.print(line + "\n");
+}
+
+// Which differences from the baseline, and between candidates, are more than chance.
 void print_verdicts(const eval::Comparison& comparison, Console& console) {
   for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {
     for (const eval::Verdict& verdict : comparison.verdicts[i]) {
-      std::string line = fmt::format("{}: {} {}", comparison.candidates[i].model, verdict.measure,
-                                     verdict.sentence);
-      if (!verdict.won.empty() || !verdict.lost.empty()) {
-        line += fmt::format("; {} lost, {} won", verdict.lost.size(), verdict.won.size());
-      }
-      console.print(line + "\n");
+      print_verdict(comparison.candidates[i].model, verdict, console);
     }
+  }
+  for (const eval::CandidatePair& pair : comparison.pairs) {
+    const std::string models = comparison.candidates[pair.second].model + " beside " +
+                               comparison.candidates[pair.first].model;
+    for (const eval::Verdict& verdict : pair.verdicts) print_verdict(models, verdict, console);
   }
 }
 
@@ -245,7 +253,9 @@ Status run_compare(const CompareOptions& options) {
     }
   }
   // What was measured took long: it is shown whatever came after it.
-  comparison.verdicts = eval::judge_differences(comparison.baseline, comparison.candidates);
+  eval::AllVerdicts verdicts = eval::judge_all(comparison.baseline, comparison.candidates);
+  comparison.verdicts = std::move(verdicts.candidates);
+  comparison.pairs = std::move(verdicts.pairs);
   for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {
     page.models[i + 1].verdicts = figures(comparison.verdicts[i]);
   }

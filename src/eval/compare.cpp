@@ -50,7 +50,17 @@ Json to_json(const Comparison& comparison) {
     }
     candidates.back()["paired"] = std::move(paired);
   }
-  return {{"baseline", to_json(comparison.baseline)}, {"candidates", std::move(candidates)}};
+  Json between = Json::array();
+  for (const CandidatePair& pair : comparison.pairs) {
+    Json paired = Json::array();
+    for (const Verdict& verdict : pair.verdicts) paired.push_back(to_json(verdict));
+    between.push_back({{"first", comparison.candidates[pair.first].model},
+                       {"second", comparison.candidates[pair.second].model},
+                       {"paired", std::move(paired)}});
+  }
+  return {{"baseline", to_json(comparison.baseline)},
+          {"candidates", std::move(candidates)},
+          {"between", std::move(between)}};
 }
 
 }  // namespace fptq::eval

@@ -14,7 +14,8 @@ namespace fptq::eval {
 struct Comparison {
   EvalResult baseline;
   std::vector<EvalResult> candidates;
-  std::vector<std::vector<Verdict>> verdicts = {};  // judge_differences() of them; or empty
+  std::vector<std::vector<Verdict>> verdicts = {};  // judge_all() of them; or empty
+  std::vector<CandidatePair> pairs = {};            // its pairs
 };
 
 // How a candidate stands to its baseline. Absent where either side was not measured.
@@ -31,7 +32,8 @@ struct Change {
 [[nodiscard]] Change change_from(const EvalResult& baseline, const EvalResult& candidate,
                                  std::size_t perplexity_index = 0);
 
-// The object that `fptq compare --json` writes: each candidate with its verdicts as "paired".
+// The object that `fptq compare --json` writes: each candidate with its verdicts as "paired",
+// and those on pairs of candidates as "between".
 [[nodiscard]] Json to_json(const Comparison& comparison);
 
 }  // namespace fptq::eval

@@ -41,6 +41,10 @@ Told tell(const Verdict& verdict) {
     return tell(
         verdict, [&](double d) { return 100.0 * sign * d; }, "", " points");
   }
+  if (verdict.kind == VerdictKind::kDivergence) {
+    return tell(
+        verdict, [&](double d) { return sign * d; }, "", " nats");
+  }
   if (std::abs(*verdict.difference) > std::log(2.0)) {
     return tell(
         verdict, [&](double d) { return std::exp(sign * d); }, "a factor of ", "");
@@ -106,7 +110,7 @@ std::string needed_text(double needed) {
 }
 
 std::string unchanged_text(const Verdict& verdict) {
-  if (verdict.kind == VerdictKind::kPerplexity) {
+  if (verdict.kind != VerdictKind::kAccuracy) {
     return fmt::format("the same in every {} ({})", verdict.unit, units_text(verdict));
   }
   return (verdict.identical ? "the same answer to every document ("
@@ -115,7 +119,7 @@ std::string unchanged_text(const Verdict& verdict) {
 }
 
 bool is_unchanged(const Verdict& verdict) {
-  if (verdict.kind == VerdictKind::kPerplexity) return verdict.identical;
+  if (verdict.kind != VerdictKind::kAccuracy) return verdict.identical;
   return verdict.won.empty() && verdict.lost.empty();
 }
 

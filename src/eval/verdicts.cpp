@@ -213,6 +213,26 @@ Verdict text_verdict(const Perplexity& baseline, const Perplexity* candidate) {
   return verdict;
 }
 
+// Windows of the same text under the same options, so of the same lengths.
+Verdict divergence_verdict(const KlDivergence& first, const KlDivergence& second) {
+  Verdict verdict;
+  verdict.measure = "KL divergence";
+  verdict.kind = VerdictKind::kDivergence;
+  verdict.unit = "window";
+  if (first.context != second.context || first.window_tokens != second.window_tokens) {
+    verdict.reason = "expected the same windows, got others";
+    return verdict;
+  }
+  std::vector<double> sums;
+  std::vector<double> sizes;
+  for (std::size_t w = 0; w < first.window_kl.size(); ++w) {
+    sizes.push_back(static_cast<double>(first.window_tokens[w]));
+    sums.push_back((second.window_kl[w] - first.window_kl[w]) * sizes.back());
+  }
+  compare_means(sums, sizes, verdict);
+  return verdict;
+}
+
 template <typename T, typename Same>
 const T* find(const std::vector<T>& results, const Same& same) {
   const auto found = std::find_if(results.begin(), results.end(), same);
@@ -256,6 +276,19 @@ void adjust(const std::vector<Verdict*>& tested) {
   }
 }
 
+// Adjusts those that were tested, and says all of them in words.
+void conclude(const std::vector<Verdict*>& all) {
+  std::vector<Verdict*> tested;
+  for (Verdict* verdict : all) {
+    if (verdict->p) tested.push_back(verdict);
+  }
+  adjust(tested);
+  for (Verdict* verdict : all) {
+    verdict->comparisons = tested.size();
+    verdict->sentence = verdict_sentence(*verdict);
+  }
+}
+
 // A whole number; null also where nobody has that many.
 Json needed_json(std::optional<double> needed) {
   if (!needed || !(*needed <= 1e15)) return nullptr;
@@ -271,20 +304,37 @@ std::vector<std::vector<Verdict>> judge_differences(const EvalResult& baseline,
   for (const EvalResult& candidate : candidates) {
     verdicts.push_back(compare_results(baseline, candidate));
   }
-  std::vector<Verdict*> tested;
+  std::vector<Verdict*> all;
   for (std::vector<Verdict>& of_candidate : verdicts) {
-    for (Verdict& verdict : of_candidate) {
-      if (verdict.p) tested.push_back(&verdict);
-    }
+    for (Verdict& verdict : of_candidate) all.push_back(&verdict);
   }
-  adjust(tested);
-  for (std::vector<Verdict>& of_candidate : verdicts) {
-    for (Verdict& verdict : of_candidate) {
-      verdict.comparisons = tested.size();
-      verdict.sentence = verdict_sentence(verdict);
-    }
-  }
+  conclude(all);
   return verdicts;
+}
+
+AllVerdicts judge_all(const EvalResult& baseline, std::span<const EvalResult> candidates) {
+  AllVerdicts result;
+  for (const EvalResult& candidate : candidates) {
+    result.candidates.push_back(compare_results(baseline, candidate));
+  }
+  for (std::size_t first = 0; first < candidates.size(); ++first) {
+    for (std::size_t second = first + 1; second < candidates.size(); ++second) {
+      const EvalResult& one = candidates[first];
+      const EvalResult& other = candidates[second];
+      CandidatePair pair{first, second, compare_results(one, other)};
+      if (one.kl && other.kl) pair.verdicts.push_back(divergence_verdict(*one.kl, *other.kl));
+      result.pairs.push_back(std::move(pair));
+    }
+  }
+  std::vector<Verdict*> all;
+  for (std::vector<Verdict>& of_candidate : result.candidates) {
+    for (Verdict& verdict : of_candidate) all.push_back(&verdict);
+  }
+  for (CandidatePair& pair : result.pairs) {
+    for (Verdict& verdict : pair.verdicts) all.push_back(&verdict);
+  }
+  conclude(all);
+  return result;
 }
 
 Json to_json(const Verdict& verdict) {

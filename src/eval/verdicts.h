@@ -21,7 +21,9 @@ constexpr std::size_t kFewestClusters = 10;
 //   kAccuracy    share of documents that are right, candidate's less baseline's
 //   kPerplexity  log of the ratio of perplexities, candidate's over baseline's: nats per token of a
 //                text, nats per document of a task
-enum class VerdictKind { kAccuracy, kPerplexity };
+//   kDivergence  mean KL divergence from the same base, the second candidate's less the first's:
+//   nats
+enum class VerdictKind { kAccuracy, kPerplexity, kDivergence };
 
 // One measure of one candidate beside the baseline's, on the same documents or windows.
 struct Verdict {
@@ -38,7 +40,7 @@ struct Verdict {
   // baseline, got right.
   std::vector<std::size_t> won;
   std::vector<std::size_t> lost;
-  std::optional<double> deviation;  // kPerplexity: standard deviation of one unit's difference
+  std::optional<double> deviation;  // of means: standard deviation of one unit's difference
   bool identical = false;           // the same numbers from both, to the bit
   // Units that would settle a difference of this size (power 80 %), at a level of 5 % shared among
   // the comparisons: 0.05 / comparisons. Absent without a difference or a p.
@@ -57,6 +59,23 @@ struct Verdict {
 // lengths tell them apart), from kFewestClusters on. All that have a p share holm_adjusted().
 [[nodiscard]] std::vector<std::vector<Verdict>> judge_differences(
     const EvalResult& baseline, std::span<const EvalResult> candidates);
+
+// What tells two candidates apart, the first in the place of the baseline: everything above, and
+// their divergences from the baseline, paired by windows.
+struct CandidatePair {
+  std::size_t first = 0;  // of the candidates
+  std::size_t second = 0;
+  std::vector<Verdict> verdicts;
+};
+
+// judge_differences() with the verdicts on every pair of candidates. All that have a p, of pairs
+// too, share holm_adjusted().
+struct AllVerdicts {
+  std::vector<std::vector<Verdict>> candidates;
+  std::vector<CandidatePair> pairs;
+};
+[[nodiscard]] AllVerdicts judge_all(const EvalResult& baseline,
+                                    std::span<const EvalResult> candidates);
 
 // An entry of "paired" in what `fptq compare --json` writes.
 [[nodiscard]] Json to_json(const Verdict& verdict);

@@ -324,5 +324,50 @@ TEST(Verdicts, WithoutNumbersAreNullInJson) {
   EXPECT_EQ(entry["sentence"], "no verdict: expected at least one document, got none");
 }
 
+TEST(JudgeAll, ComparesTheDivergencesOfTwoCandidates) {
+  EvalResult baseline;
+  std::vector<EvalResult> candidates(3);
+  for (std::size_t c = 0; c < candidates.size(); ++c) {
+    KlDivergence& kl = candidates[c].kl.emplace();
+    kl.context = 8;
+    for (std::size_t w = 0; w < 20; ++w) {
+      const double base = 0.01 * static_cast<double>(w + 1);
+      kl.window_kl.push_back(c == 0 ? base : base + 0.1 + 1e-3 * static_cast<double>(w % 3));
+      kl.window_tokens.push_back(3);
+    }
+  }
+  const AllVerdicts verdicts = judge_all(baseline, candidates);
+  ASSERT_EQ(verdicts.candidates.size(), 3U);
+  EXPECT_TRUE(verdicts.candidates[0].empty());
+  ASSERT_EQ(verdicts.pairs.size(), 3U);  // 0 1, 0 2, 1 2
+  const Verdict& apart = verdicts.pairs[0].verdicts.front();
+  EXPECT_EQ(apart.measure, "KL divergence");
+  EXPECT_NEAR(*apart.difference, 0.10095, 1e-9);
+  EXPECT_TRUE(*apart.distinguishable);
+  EXPECT_EQ(apart.comparisons, 3U);
+  EXPECT_TRUE(apart.sentence.starts_with("higher by 0.1")) << apart.sentence;
+  EXPECT_NE(apart.sentence.find(" nats (95 %: "), std::string::npos) << apart.sentence;
+  EXPECT_NE(apart.sentence.find("by Holm for 3 comparisons"), std::string::npos);
+  EXPECT_EQ(verdicts.pairs[2].first, 1U);
+  EXPECT_EQ(verdicts.pairs[2].second, 2U);
+  EXPECT_EQ(verdicts.pairs[2].verdicts.front().sentence, "the same in every window (20 windows)");
+}
+
+TEST(JudgeAll, SaysThatThereAreTooFewWindowsOrOtherOnes) {
+  EvalResult baseline;
+  std::vector<EvalResult> candidates(3);
+  for (std::size_t c = 0; c < candidates.size(); ++c) {
+    KlDivergence& kl = candidates[c].kl.emplace();
+    kl.context = c == 2 ? 16 : 8;
+    kl.window_kl = {0.1, 0.2 + 0.1 * static_cast<double>(c)};
+    kl.window_tokens = {3, 3};
+  }
+  const AllVerdicts verdicts = judge_all(baseline, candidates);
+  EXPECT_EQ(verdicts.pairs[0].verdicts.front().sentence,
+            "higher by 0.05 nats, but 2 windows are too few to tell it from chance (at least 10)");
+  EXPECT_EQ(verdicts.pairs[1].verdicts.front().sentence,
+            "no verdict: expected the same windows, got others");
+}
+
 }  // namespace
 }  // namespace fptq::eval

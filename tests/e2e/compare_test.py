@@ -66,7 +66,7 @@ class Compare(harness.ProgramTest):
     def test_json_has_the_baseline_and_every_candidate(self):
         found = self.json_of('compare', self.model, *self.candidates, '--ppl', self.text,
                              '--kl-text', self.text)
-        self.assertEqual({'baseline', 'candidates'}, set(found))
+        self.assertEqual({'baseline', 'candidates', 'between'}, set(found))
         self.assertEqual([str(path) for path in self.candidates],
                          [candidate['model'] for candidate in found['candidates']])
         self.assertIsNone(found['baseline']['kl'])
@@ -77,6 +77,11 @@ class Compare(harness.ProgramTest):
         rtn, int8 = found['candidates']
         self.assertLess(int8['kl']['mean'], rtn['kl']['mean'])
         self.assertLess(rtn['resources']['weights_bytes'], int8['resources']['weights_bytes'])
+        between, = found['between']
+        self.assertEqual([str(path) for path in self.candidates], [between['first'], between['second']])
+        divergence = between['paired'][-1]
+        self.assertEqual(('KL divergence', 'windows'), (divergence['measure'], divergence['unit']))
+        self.assertAlmostEqual(int8['kl']['mean'] - rtn['kl']['mean'], divergence['difference'])
 
     def test_numbers_are_those_of_eval(self):
         found = self.json_of('compare', self.model, self.candidates[0], '--ppl', self.text)
@@ -98,6 +103,9 @@ class Compare(harness.ProgramTest):
             self.assertEqual(['arc_easy acc', 'arc_easy acc_norm', 'gptq perplexity'],
                              list(entries))
         lines = [json.loads(line) for line in samples.read_text().splitlines()]
+        windows = [line for line in lines if 'window' in line]
+        self.assertEqual({str(path) for path in models}, {line['model'] for line in windows})
+        lines = [line for line in lines if 'doc' in line]
         self.assertEqual(4 * 120, len(lines))
         groups = [lines[120 * i:120 * (i + 1)] for i in range(4)]  # the baseline's first
         for entries, group in zip(paired, groups[1:]):
@@ -116,8 +124,9 @@ class Compare(harness.ProgramTest):
                 self.assertTrue(low < entry['difference'] < high)
         self.assertGreater(paired[0]['arc_easy acc']['won'] + paired[0]['arc_easy acc']['lost'], 10)
 
-        entries = [entry for candidate in found['candidates'] for entry in candidate['paired']]
-        self.assertEqual({9}, {entry['comparisons'] for entry in entries})
+        # Three candidates beside the baseline, and three pairs of them.
+        entries = [entry for one in found['candidates'] + found['between'] for entry in one['paired']]
+        self.assertEqual({18}, {entry['comparisons'] for entry in entries})
         for expected, entry in zip(holm([entry['p'] for entry in entries]), entries):
             self.assertAlmostEqual(expected, entry['p_holm'])
             self.assertEqual(entry['p_holm'] <= 0.05, entry['distinguishable'])
