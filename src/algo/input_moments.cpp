@@ -12,12 +12,21 @@
 namespace fptq::algo {
 namespace {
 
-// Rows of the sum that a thread computes at a time.
+// Rows of the sum that are mirrored at a time.
 constexpr std::size_t kBlockRows = 96;
 // Channels that a thread rounds at a time.
 constexpr std::size_t kStrip = 64;
 
-static_assert(kBlockRows % kernels::kFixedChannels == 0 && kStrip % kernels::kFixedChannels == 0);
+static_assert(kStrip % kernels::kFixedChannels == 0);
+
+// Rows of the sum that a thread computes at a time: as many as share the work, because each time
+// the other side is cut into digits anew. Where only what is right of the diagonal is computed,
+// the first rows are the longest.
+std::size_t block_rows(std::size_t rows, bool symmetric, std::size_t threads) {
+  constexpr std::size_t kMost = 256;
+  const std::size_t pieces = symmetric ? 2 * threads : threads;
+  return std::min(kMost, kernels::fixed_channels((rows + pieces - 1) / pieces));
+}
 
 }  // namespace
 
@@ -84,7 +93,8 @@ void OuterProductSum::add_chunk(const float* left, const float* right, std::size
   const Side& other = symmetric_ ? left_ : right_;
   const kernels::FixedGemmFn function = select_variant(kernels::fixed_gemm_variants(), isa_).run;
   const std::size_t words = kernels::fixed_words(rows);
-  pool.parallel_for(left_.width, kBlockRows, [&](std::size_t begin, std::size_t end) {
+  const std::size_t grain = block_rows(left_.width, symmetric_, pool.threads());
+  pool.parallel_for(left_.width, grain, [&](std::size_t begin, std::size_t end) {
     const std::size_t first = symmetric_ ? begin : 0;
     function({.a = left_.words.data() + begin,
               .a_row_stride = 1,

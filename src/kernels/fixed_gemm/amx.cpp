@@ -47,8 +47,14 @@ inline Digits digits_of(__m512i numbers) {
   return {_mm512_srai_epi16(raised, 7), _mm512_sub_epi16(low, _mm512_set1_epi16(64))};
 }
 
+// Rows of words after which one is asked for: they are too far apart for the processor to guess.
+constexpr std::size_t kPrefetchRows = 16;
+
 // Four numbers of each of 16 channels, from two rows of words: byte 4 c + i is channel c.
-inline Digits quads_of(const std::int32_t* first, const std::int32_t* second) {
+inline Digits quads_of(const std::int32_t* first, std::size_t stride) {
+  const std::int32_t* second = first + stride;
+  _mm_prefetch(reinterpret_cast<const char*>(first + kPrefetchRows * stride), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(second + kPrefetchRows * stride), _MM_HINT_T0);
   const Digits a = digits_of(_mm512_loadu_si512(first));
   const Digits b = digits_of(_mm512_loadu_si512(second));
   // Packing puts four channels' first pairs before their second ones.
@@ -88,7 +94,7 @@ void transpose(__m512i* r) {
 // Digits of 16 channels as the second operand of a product.  out [words / 32, 2, 16, 64]
 void cut_channels(const std::int32_t* b, std::size_t stride, std::size_t words, std::uint8_t* out) {
   for (std::size_t w = 0; w < words; w += 2) {
-    const Digits quads = quads_of(b + w * stride, b + (w + 1) * stride);
+    const Digits quads = quads_of(b + w * stride, stride);
     std::uint8_t* row = out + w / kStepWords * kStepBytes + w % kStepWords / 2 * 64;
     _mm512_store_si512(row, quads.high);
     _mm512_store_si512(row + kTileBytes, quads.low);
@@ -118,8 +124,7 @@ void cut_columns(const std::int32_t* a, std::size_t stride, std::size_t words, s
     __m512i high[kSide];
     __m512i low[kSide];
     for (std::size_t q = 0; q < kSide; ++q) {
-      const std::int32_t* first = a + (w + 2 * q) * stride;
-      const Digits quads = quads_of(first, first + stride);
+      const Digits quads = quads_of(a + (w + 2 * q) * stride, stride);
       high[q] = quads.high;
       low[q] = quads.low;
     }

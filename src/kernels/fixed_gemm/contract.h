@@ -39,7 +39,7 @@ struct FixedGemmArgs {
   bool accumulate;            // y0 is what y holds
   std::size_t m;              // any
   std::size_t n;              // any
-  std::size_t words;          // half of k, a multiple of kFixedWords, <= kFixedMostWords
+  std::size_t words;          // half of k, a multiple of kFixedWords, 1 to kFixedMostWords
   void* scratch;              // [fixed_gemm_scratch_bytes(words)], 64-byte aligned, of this call
 };
 

@@ -80,45 +80,62 @@ inline void pack_row(const FixedPackArgs& args, std::size_t row) {
   }
 }
 
-// Up to kLanes columns from `col` on.
-inline void pack_columns(const FixedPackArgs& args, std::size_t col) {
-  const std::size_t count = args.cols - col < kLanes ? args.cols - col : kLanes;
+// Vectors of columns that are read together: rows are far apart in memory, and what is beside
+// what was read is cheap.
+constexpr std::size_t kStripVectors = 4;
+
+// kVectors vectors of columns, or fewer columns where the matrix ends, from `col` on.
+template <std::size_t kVectors>
+void pack_columns(const FixedPackArgs& args, std::size_t col) {
+  const std::size_t count = args.cols - col;
   const float* x = args.x + col;
-  Floats absmax{};
-  Floats finite{};
+  Floats absmax[kVectors]{};
+  Floats finite[kVectors]{};
   Floats values;
   for (std::size_t row = 0; row < args.rows; ++row) {
-    load(x + row * args.x_stride, count, values);
-    look_at(values, absmax, finite);
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      load(x + row * args.x_stride + v * kLanes, count - v * kLanes, values);
+      look_at(values, absmax[v], finite[v]);
+    }
   }
-  Floats inverses{};
-  Integers used{};
-  for (std::size_t lane = 0; lane < count; ++lane) {
-    float inverse = 0;
-    choose_scale(absmax[lane], finite[lane], &inverse, args.scales + col + lane);
-    inverses[lane] = inverse;
-    used[lane] = inverse != 0.0f ? -1 : 0;
+  Floats inverses[kVectors]{};
+  Integers used[kVectors]{};
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    for (std::size_t lane = 0; lane < kLanes && v * kLanes + lane < count; ++lane) {
+      float inverse = 0;
+      choose_scale(absmax[v][lane], finite[v][lane], &inverse,
+                   args.scales + col + v * kLanes + lane);
+      inverses[v][lane] = inverse;
+      used[v][lane] = inverse != 0.0f ? -1 : 0;
+    }
   }
   const std::size_t words = fixed_words(args.rows);
   for (std::size_t w = 0; w < words; ++w) {
-    Integers first{};
-    Integers second{};
-    if (2 * w < args.rows) {
-      load(x + 2 * w * args.x_stride, count, values);
-      round_to_fixed(values, inverses, first);
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const float* first_row = x + 2 * w * args.x_stride + v * kLanes;
+      Integers first{};
+      Integers second{};
+      if (2 * w < args.rows) {
+        load(first_row, count - v * kLanes, values);
+        round_to_fixed(values, inverses[v], first);
+      }
+      if (2 * w + 1 < args.rows) {
+        load(first_row + args.x_stride, count - v * kLanes, values);
+        round_to_fixed(values, inverses[v], second);
+      }
+      const Integers word = ((first & 0xFFFF) | (second << 16)) & used[v];
+      __builtin_memcpy(args.words + w * args.word_stride + col + v * kLanes, &word, sizeof(word));
     }
-    if (2 * w + 1 < args.rows) {
-      load(x + (2 * w + 1) * args.x_stride, count, values);
-      round_to_fixed(values, inverses, second);
-    }
-    const Integers word = ((first & 0xFFFF) | (second << 16)) & used;
-    __builtin_memcpy(args.words + w * args.word_stride + col, &word, sizeof(word));
   }
 }
 
 void fixed_pack_body(const FixedPackArgs& args) {
   if (args.by_columns) {
-    for (std::size_t col = 0; col < args.cols; col += kLanes) pack_columns(args, col);
+    std::size_t col = 0;
+    for (; col + kStripVectors * kLanes <= args.cols; col += kStripVectors * kLanes) {
+      pack_columns<kStripVectors>(args, col);
+    }
+    for (; col < args.cols; col += kLanes) pack_columns<1>(args, col);
   } else {
     for (std::size_t row = 0; row < args.rows; ++row) pack_row(args, row);
   }
