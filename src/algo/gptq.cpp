@@ -262,31 +262,6 @@ double sum_of(const std::vector<double>& losses) {
   return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
-RoundingError matrix_error(std::span<const float> weights, ThreadPool& pool,
-                           const QuantizedMatrix& matrix) {
-  std::vector<RoundingError> errors(matrix.rows);
-  pool.parallel_for(matrix.rows, 16, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) {
-      errors[row] = row_error(weights.subspan(row * matrix.cols, matrix.cols), row, matrix);
-    }
-  });
-  RoundingError error;
-  for (const RoundingError& row : errors) error.add(row);
-  return error;
-}
-
-double loss_of_nearest(std::span<const float> weights, const InputMoments& moments, Isa isa,
-                       ThreadPool& pool, const QuantizedMatrix& like) {
-  QuantizedMatrix nearest =
-      make_quantized_matrix(like.rows, like.cols, like.args, like.scale_dtype);
-  pool.parallel_for(like.rows, 16, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) {
-      round_row_to_nearest(weights.subspan(row * like.cols, like.cols), row, nearest);
-    }
-  });
-  return output_loss(weights, moments, nearest, isa, pool);
-}
-
 }  // namespace
 
 Result<RoundingOutcome> round_gptq(std::span<const float> weights, const InputMoments& moments,
@@ -295,9 +270,6 @@ Result<RoundingOutcome> round_gptq(std::span<const float> weights, const InputMo
   FPTQ_TRY_VOID(check_sizes(weights, moments, factor, matrix));
   FPTQ_TRY_VOID(check_finite(weights, matrix.cols));
   RoundingOutcome outcome;
-  if (options.measure_nearest) {
-    outcome.nearest_loss = loss_of_nearest(weights, moments, options.isa, pool, matrix);
-  }
   choose_grids(weights, moments, factor, options.grids, pool, matrix);
   outcome.first_loss = sum_of(round_columns(weights, factor, options.isa, pool, matrix));
   outcome.loss = outcome.first_loss;
@@ -319,7 +291,6 @@ Result<RoundingOutcome> round_gptq(std::span<const float> weights, const InputMo
       outcome.loss = refit_scales(weights, moments, options.isa, pool, matrix).after;
     }
   }
-  outcome.error = matrix_error(weights, pool, matrix);
   return outcome;
 }
 

@@ -28,20 +28,17 @@ struct GptqOptions {
   // Rounds that come after the first: scales are refitted, columns rounded again on them, and each
   // row keeps what is better.
   int alternations = 2;
-  bool refit = true;            // refit_scales() at the end, and in alternations
-  int descent_passes = 0;       // of descend_codes(), followed by another refit where refit is set
-  bool measure_nearest = true;  // also compute nearest_loss, at a quarter of the whole cost
-  Isa isa = best_isa();         // of the kernels; does not change results
+  bool refit = true;       // refit_scales() at the end, and in alternations
+  int descent_passes = 0;  // of descend_codes(), followed by another refit where refit is set
+  Isa isa = best_isa();    // of the kernels; does not change results
 };
 
 // What a calibrated method did. Losses are L(W^) = tr((W^ - W') (H + lambda I) (W^ - W')^T) with W'
 // the weights given and W^ the dequantized ones: the squared error of the outputs over all tokens,
 // damped.
 struct RoundingOutcome {
-  RoundingError error;      // against the weights given, not weighted by inputs
-  double loss = 0;          // L of the result
-  double first_loss = 0;    // L of GPTQ alone, before alternations and refit
-  double nearest_loss = 0;  // L of round to nearest on minmax_grid(); 0 unless measured
+  double loss = 0;        // L of the result
+  double first_loss = 0;  // L of GPTQ alone, before alternations and refit
 };
 
 // Rounds a matrix by GPTQ with static groups: grids come from the given weights, each from its full

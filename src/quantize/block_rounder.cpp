@@ -423,7 +423,6 @@ Status BlockRounder::Impl::round_linear(std::span<const float> weights, BlockLin
                                      .alternations = static_cast<int>(how.alternations),
                                      .refit = how.refit,
                                      .descent_passes = static_cast<int>(how.descent_passes),
-                                     .measure_nearest = false,
                                      .isa = job.isa},
                                     *job.pool, rounded.matrix);
     if (!outcome) return with_context(outcome.error(), module);

@@ -45,7 +45,6 @@ Result<QuantizedMatrix> CandidateRounder::round(std::span<const float> weights, 
                                            .alternations = 0,
                                            .refit = false,
                                            .descent_passes = 0,
-                                           .measure_nearest = false,
                                            .isa = isa_},
                                           *pool_, matrix);
     if (!outcome) return outcome.error();
