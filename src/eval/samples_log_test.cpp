@@ -163,7 +163,9 @@ TEST_F(SamplesLogTest, KeepsWhatASmallerRunDidNotNeed) {
     EXPECT_TRUE(finished);
     TaskResult result;
     for (std::size_t i = 0; i < documents; ++i) {
-      if (!finished->documents.contains(i)) EXPECT_TRUE(log->add(0, i, {{-1.0, true}}));
+      if (!finished->documents.contains(i)) {
+        EXPECT_TRUE(log->add(0, i, {{-1.0, true}}));
+      }
       DocumentScore document;
       document.document = i;
       document.contexts = {""};
