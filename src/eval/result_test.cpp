@@ -151,7 +151,8 @@ TEST(EvalJson, WritesWhatADivergenceIsMadeOf) {
 
 TEST(CompareJson, HoldsTheBaselineAndTheCandidates) {
   const Json json = to_json(Comparison{measured(10.0, 4000), {measured(10.5, 1000)}});
-  EXPECT_EQ(keys(json), (std::vector<std::string>{"baseline", "candidates"}));
+  EXPECT_EQ(keys(json), (std::vector<std::string>{"baseline", "candidates", "between"}));
+  EXPECT_EQ(json["between"], Json::array());  // one candidate has no other beside it
   EXPECT_EQ(json["candidates"].size(), 1u);
   EXPECT_EQ(json["candidates"][0]["ppl"][0]["value"], 10.5);
 }
