@@ -5,18 +5,12 @@
 //     for 16 channels             digits of b in scratch
 //       for 16 rows               h h, h l, l h and l l of a tile in four tile registers
 
-#if defined(__GNUC__) && !defined(__clang__)
-// gcc 12 warns about the undefined operands inside its own AVX-512 intrinsics (PR 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/fixed_gemm/contract.h"
+#include "kernels/simd/amx_tiles.h"
+#include "kernels/simd/avx512_intrinsics.h"
 
 namespace fptq::kernels {
 namespace {
@@ -26,14 +20,6 @@ constexpr std::size_t kTileBytes = kSide * 64;      // of digits: 16 x 64 of one
 constexpr std::size_t kStepBytes = 2 * kTileBytes;  // high digits, then low ones, of 64 of k
 constexpr std::size_t kStepWords = 32;
 static_assert(kStepWords == kFixedWords && kSide == kFixedChannels);
-
-struct alignas(64) TileConfig {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 struct Digits {
   __m512i high;
@@ -191,38 +177,37 @@ void write_rows(const FixedGemmArgs& args, const Finished& tile, std::size_t beg
 // sums [4, 16, 16] of a tile. Meanwhile the vector units write the tile before it.
 void multiply_tile(const FixedGemmArgs& args, const std::uint8_t* a, const std::uint8_t* b,
                    std::size_t steps, const Finished& before, std::int32_t* sums) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  zero_tile<0>();
+  zero_tile<1>();
+  zero_tile<2>();
+  zero_tile<3>();
   const std::size_t rows_a_step = (before.rows + steps - 1) / steps;
   std::size_t written = 0;
   for (std::size_t step = 0; step < steps; ++step) {
-    _tile_loadd(4, a, 64);
-    _tile_loadd(6, b, 64);
-    _tile_dpbssd(0, 4, 6);
-    _tile_loadd(7, b + kTileBytes, 64);
-    _tile_dpbssd(1, 4, 7);
-    _tile_loadd(5, a + kTileBytes, 64);
-    _tile_dpbssd(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
+    load_tile<4>(a, kTileRegisterBytes);
+    load_tile<6>(b, kTileRegisterBytes);
+    add_signed_products<0, 4, 6>();
+    load_tile<7>(b + kTileBytes, kTileRegisterBytes);
+    add_signed_products<1, 4, 7>();
+    load_tile<5>(a + kTileBytes, kTileRegisterBytes);
+    add_signed_products<2, 5, 6>();
+    add_signed_products<3, 5, 7>();
     a += kStepBytes;
     b += kStepBytes;
     const std::size_t end = at_most(before.rows, written + rows_a_step);
     write_rows(args, before, written, end);
     written = end;
   }
-  _tile_stored(0, sums, 64);
-  _tile_stored(1, sums + 256, 64);
-  _tile_stored(2, sums + 512, 64);
-  _tile_stored(3, sums + 768, 64);
+  store_tile<0>(sums);
+  store_tile<1>(sums + 256);
+  store_tile<2>(sums + 512);
+  store_tile<3>(sums + 768);
 }
 
 }  // namespace
 
 void fixed_gemm_amx(const FixedGemmArgs& args) {
-  const TileConfig config;
-  _tile_loadconfig(&config);
+  shape_tiles(TileShapes());
   const std::size_t steps = args.words / kStepWords;
   const std::size_t panel_bytes = steps * kStepBytes;
   std::size_t panels = panel_bytes > 0 ? kFixedDigitBytes / panel_bytes : 1;
@@ -254,7 +239,7 @@ void fixed_gemm_amx(const FixedGemmArgs& args) {
     }
   }
   write_rows(args, before, 0, before.rows);
-  _tile_release();
+  release_tiles();
 }
 
 }  // namespace fptq::kernels

@@ -1,15 +1,9 @@
 // AVX-512 VNNI variant: 24 sums, 3 vectors of b, a from memory.
 
-#if defined(__GNUC__) && !defined(__clang__)
-// gcc 12 warns about the undefined operands inside its own AVX-512 intrinsics (PR 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
+
+#include "kernels/simd/avx512_intrinsics.h"
 
 namespace fptq::kernels {
 namespace {

@@ -2,8 +2,9 @@
 // after its Words:
 //
 //   Words::kLanes               words in one
-//   Words::kTileVectors         vectors of channels in a tile, kTileRows rows; so many sums are
-//   held Words::kTileRows            in registers load(p), store(p, a)        kLanes words at p
+//   Words::kTileVectors         vectors of channels in a tile
+//   Words::kTileRows            its rows: kTileVectors * kTileRows sums stay in registers
+//   load(p), store(p, a)        kLanes words at p
 //   broadcast(x)                x in every lane
 //   zero()                      zeros
 //   add(a, b)                   a + b

@@ -2,18 +2,11 @@
 
 #pragma once
 
-#if defined(__GNUC__) && !defined(__clang__)
-// gcc 12 warns about the undefined operands inside its own AVX-512 intrinsics (PR 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/element_type.h"
+#include "kernels/simd/avx512_intrinsics.h"
 
 namespace fptq::kernels {
 namespace {

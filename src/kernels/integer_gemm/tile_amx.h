@@ -10,11 +10,12 @@
 
 #include "kernels/integer_gemm/k_blocks.h"
 #include "kernels/integer_gemm/layout.h"
+#include "kernels/simd/amx_tiles.h"
 
 namespace fptq::kernels {
 namespace {
 
-constexpr std::size_t kAmxTokens = 16;
+constexpr std::size_t kAmxTokens = kTileRegisterRows;
 constexpr std::size_t kAmxSums = kAmxTokens * kBlockRows;
 constexpr std::size_t kSumTiles = 4;
 // Tokens that share one panel; their codes stay in the second-level cache.
@@ -31,21 +32,6 @@ constexpr std::size_t kTailStride = 2048 + 64;
 constexpr int kTokenTile = 4;
 constexpr int kWeightTile = 6;
 
-template <int kTile>
-inline __attribute__((always_inline)) void zero_tile() {
-  asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
-}
-template <int kTile>
-inline __attribute__((always_inline)) void load_tile(const void* from, std::size_t stride) {
-  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(kTile), "r"(from), "r"(stride) : "memory");
-}
-template <int kTile>
-inline __attribute__((always_inline)) void store_tile(void* to) {
-  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(kTile), "r"(to),
-               "r"(kBlockRows * sizeof(std::int32_t))
-               : "memory");
-}
-
 // Weights that are signed bytes, or unsigned ones.
 struct SignedWeights {
   // Whether the sum of a short group is below 2^22 in magnitude: 8 slabs of products of at most
@@ -53,50 +39,26 @@ struct SignedWeights {
   static constexpr bool kSmallSums = true;
   template <int kSum, int kToken, int kWeight>
   static inline __attribute__((always_inline)) void multiply() {
-    asm volatile("tdpbssd %%tmm%c0, %%tmm%c1, %%tmm%c2" ::"i"(kWeight), "i"(kToken), "i"(kSum));
+    add_signed_products<kSum, kToken, kWeight>();
   }
 };
 struct UnsignedWeights {
   static constexpr bool kSmallSums = false;
   template <int kSum, int kToken, int kWeight>
   static inline __attribute__((always_inline)) void multiply() {
-    asm volatile("tdpbsud %%tmm%c0, %%tmm%c1, %%tmm%c2" ::"i"(kWeight), "i"(kToken), "i"(kSum));
+    add_signed_unsigned_products<kSum, kToken, kWeight>();
   }
 };
 
-// The shapes of this thread's tile registers. No destructor releases them: it would have to run for
-// exceptions too, whose tables are symbols that the linker shares with other files.
-class TileShapes {
- public:
-  // Operands of that many slabs (1 or 2) from now on.
-  void use(std::size_t slabs) {
-    if (slabs == slabs_) return;
-    slabs_ = slabs;
-    struct alignas(64) {
-      std::uint8_t palette = 1;
-      std::uint8_t start_row = 0;
-      std::uint8_t reserved[14] = {};
-      std::uint16_t row_bytes[16] = {};
-      std::uint8_t rows[16] = {};
-    } shapes;
-    for (std::size_t tile = 0; tile < 8; ++tile) {
-      const bool tokens = tile == kTokenTile || tile == kTokenTile + 1;
-      shapes.row_bytes[tile] = static_cast<std::uint16_t>(tokens ? slabs * kSlabCols : kQuadBytes);
-      const bool weights = tile == kWeightTile || tile == kWeightTile + 1;
-      shapes.rows[tile] = static_cast<std::uint8_t>(weights ? slabs * kSlabCols / 4 : kAmxTokens);
-    }
-    asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
+// Tile registers for operands of that many slabs (1 or 2).
+inline void shape_operands(std::size_t slabs) {
+  TileShapes shapes;
+  for (int i = 0; i < 2; ++i) {
+    shapes.row_bytes[kTokenTile + i] = static_cast<std::uint16_t>(slabs * kSlabCols);
+    shapes.rows[kWeightTile + i] = static_cast<std::uint8_t>(slabs * kSlabCols / 4);
   }
-
-  // After the last product.
-  void release() {
-    if (slabs_ != 0) asm volatile("tilerelease" ::: "memory");
-    slabs_ = 0;
-  }
-
- private:
-  std::size_t slabs_ = 0;
-};
+  shape_tiles(shapes);
+}
 
 // Slabs of group g of a panel.
 inline std::size_t slabs_of_group(const KBlock& k, std::size_t g) {
@@ -328,7 +290,6 @@ __attribute__((noinline)) void multiply_long_groups(const Panel& panel, const Am
 // What a call keeps beside the panel. Results are kept here, tile by tile, until they are finished:
 // rows of y are so far apart that they would share a few sets of the caches.
 struct AmxScratch {
-  TileShapes shapes;
   alignas(64) float results[kAmxBlocks * kAmxTokenBlock * kBlockRows];
   alignas(64) std::int32_t carry[kTileBlocks * kAmxTokenBlock * kBlockRows];
   alignas(64) std::int32_t sums[kSumTiles * kAmxSums];
@@ -420,7 +381,7 @@ template <typename Weights>
 void multiply_panel_amx(const IntegerGemmArgs& args, const Panel& panel, const AmxRange& range,
                         const std::int32_t* start, AmxScratch& scratch) {
   const bool pairs = panel.k.slabs % 2 == 0 && panel.k.group_slabs % 2 == 0;
-  scratch.shapes.use(pairs ? 2 : 1);
+  shape_operands(pairs ? 2 : 1);
   const auto multiply = pairs ? multiply_tiles<Weights, 2> : multiply_tiles<Weights, 1>;
   for (std::size_t done = 0; done < range.tokens; done += 2 * kAmxTokens) {
     AmxTile tiles[kSumTiles];

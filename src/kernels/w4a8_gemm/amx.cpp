@@ -38,7 +38,7 @@ void multiply_tiled(const IntegerGemmArgs& args) {
         for (std::size_t b = 0; b < blocks; ++b) unpack(w, range.block + b, k, b, scratch);
         multiply_panel_amx<SignedWeights>(args, panel, range, nullptr, scratch.tiles);
       });
-  scratch.tiles.shapes.release();
+  release_tiles();
 }
 
 }  // namespace

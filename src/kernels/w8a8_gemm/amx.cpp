@@ -40,7 +40,7 @@ void multiply_tiled(const IntegerGemmArgs& args) {
         }
         multiply_panel_amx<UnsignedWeights>(args, panel, range, scratch.start, scratch.tiles);
       });
-  scratch.tiles.shapes.release();
+  release_tiles();
 }
 
 }  // namespace
