@@ -253,7 +253,7 @@ Status run_compare(const CompareOptions& options) {
     }
   }
   // What was measured took long: it is shown whatever came after it.
-  eval::AllVerdicts verdicts = eval::judge_all(comparison.baseline, comparison.candidates);
+  eval::AllVerdicts verdicts = eval::judge_differences(comparison.baseline, comparison.candidates);
   comparison.verdicts = std::move(verdicts.candidates);
   comparison.pairs = std::move(verdicts.pairs);
   for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {

@@ -14,7 +14,7 @@ namespace fptq::eval {
 struct Comparison {
   EvalResult baseline;
   std::vector<EvalResult> candidates;
-  std::vector<std::vector<Verdict>> verdicts = {};  // judge_all() of them; or empty
+  std::vector<std::vector<Verdict>> verdicts = {};  // judge_differences() of them; or empty
   std::vector<CandidatePair> pairs = {};            // its pairs
 };
 

@@ -297,22 +297,7 @@ Json needed_json(std::optional<double> needed) {
 
 }  // namespace
 
-std::vector<std::vector<Verdict>> judge_differences(const EvalResult& baseline,
-                                                    std::span<const EvalResult> candidates) {
-  std::vector<std::vector<Verdict>> verdicts;
-  verdicts.reserve(candidates.size());
-  for (const EvalResult& candidate : candidates) {
-    verdicts.push_back(compare_results(baseline, candidate));
-  }
-  std::vector<Verdict*> all;
-  for (std::vector<Verdict>& of_candidate : verdicts) {
-    for (Verdict& verdict : of_candidate) all.push_back(&verdict);
-  }
-  conclude(all);
-  return verdicts;
-}
-
-AllVerdicts judge_all(const EvalResult& baseline, std::span<const EvalResult> candidates) {
+AllVerdicts judge_differences(const EvalResult& baseline, std::span<const EvalResult> candidates) {
   AllVerdicts result;
   for (const EvalResult& candidate : candidates) {
     result.candidates.push_back(compare_results(baseline, candidate));

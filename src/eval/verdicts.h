@@ -21,8 +21,8 @@ constexpr std::size_t kFewestClusters = 10;
 //   kAccuracy    share of documents that are right, candidate's less baseline's
 //   kPerplexity  log of the ratio of perplexities, candidate's over baseline's: nats per token of a
 //                text, nats per document of a task
-//   kDivergence  mean KL divergence from the same base, the second candidate's less the first's:
-//   nats
+//   kDivergence  mean KL divergence from the same base, the second candidate's less the first's;
+//                nats per token
 enum class VerdictKind { kAccuracy, kPerplexity, kDivergence };
 
 // One measure of one candidate beside the baseline's, on the same documents or windows.
@@ -50,32 +50,28 @@ struct Verdict {
   std::string sentence;                 // all of this for people
 };
 
-// The verdicts on each candidate: acc, acc_norm and perplexity of every task of the baseline, then
-// its perplexity of the text under every protocol. One without a counterpart on the same documents
-// or windows gets a reason instead of numbers.
-//
-// Accuracies: mcnemar_p(), tango_interval(). Perplexities: bootstrap_ratio() over documents of a
-// task or windows of a text (kLmEval with several documents: over documents, as far as window
-// lengths tell them apart), from kFewestClusters on. All that have a p share holm_adjusted().
-[[nodiscard]] std::vector<std::vector<Verdict>> judge_differences(
-    const EvalResult& baseline, std::span<const EvalResult> candidates);
-
-// What tells two candidates apart, the first in the place of the baseline: everything above, and
-// their divergences from the baseline, paired by windows.
+// What tells two candidates apart, the first in the place of the baseline: the measures of
+// AllVerdicts, and their divergences from the baseline, paired by windows.
 struct CandidatePair {
   std::size_t first = 0;  // of the candidates
   std::size_t second = 0;
   std::vector<Verdict> verdicts;
 };
 
-// judge_differences() with the verdicts on every pair of candidates. All that have a p, of pairs
-// too, share holm_adjusted().
+// The verdicts on each candidate: acc, acc_norm and perplexity of every task of the baseline, then
+// its perplexity of the text under every protocol. One without a counterpart on the same documents
+// or windows gets a reason instead of numbers. And those on every pair of candidates.
 struct AllVerdicts {
   std::vector<std::vector<Verdict>> candidates;
   std::vector<CandidatePair> pairs;
 };
-[[nodiscard]] AllVerdicts judge_all(const EvalResult& baseline,
-                                    std::span<const EvalResult> candidates);
+
+// Accuracies: mcnemar_p(), tango_interval(). Perplexities and divergences: bootstrap_ratio() over
+// documents of a task or windows of a text (kLmEval with several documents: over documents, as far
+// as window lengths tell them apart), from kFewestClusters on. All that have a p, of pairs too,
+// share holm_adjusted().
+[[nodiscard]] AllVerdicts judge_differences(const EvalResult& baseline,
+                                            std::span<const EvalResult> candidates);
 
 // An entry of "paired" in what `fptq compare --json` writes.
 [[nodiscard]] Json to_json(const Verdict& verdict);

@@ -62,7 +62,7 @@ std::vector<double> waves(std::size_t count, double mean, double spread, double 
 }
 
 std::vector<Verdict> judge(const EvalResult& baseline, const EvalResult& candidate) {
-  return judge_differences(baseline, std::span(&candidate, 1)).front();
+  return judge_differences(baseline, std::span(&candidate, 1)).candidates.front();
 }
 
 TEST(Verdicts, CountDocumentsThatFlippedAndTestThem) {
@@ -271,19 +271,22 @@ TEST(Verdicts, CompareATasksPerplexityOverDocuments) {
 
 TEST(Verdicts, AreAdjustedForAllCandidatesTogether) {
   const auto [baseline, first] = results_of(200, 0, 7);
-  // p = 2 / 128 alone; 1 of the other. Adjusted for two: 4 / 128; for four: 8 / 128.
+  // p = 2 / 128 of `first` beside the baseline or its like, 1 of those. Two candidates are three
+  // comparisons, with the one between them; three are six.
   const std::vector<EvalResult> two = {first, baseline};
-  const auto verdicts = judge_differences(baseline, two);
-  ASSERT_EQ(verdicts.size(), 2u);
-  EXPECT_NEAR(*verdicts[0][0].p_holm, 4.0 / 128.0, 1e-12);
-  EXPECT_TRUE(*verdicts[0][0].distinguishable);
-  const std::vector<EvalResult> four = {first, baseline, baseline, baseline};
-  const Verdict verdict = judge_differences(baseline, four)[0][0];
+  const AllVerdicts verdicts = judge_differences(baseline, two);
+  ASSERT_EQ(verdicts.candidates.size(), 2u);
+  ASSERT_EQ(verdicts.pairs.size(), 1u);
+  EXPECT_NEAR(*verdicts.candidates[0][0].p_holm, 6.0 / 128.0, 1e-12);
+  EXPECT_NEAR(*verdicts.pairs[0].verdicts[0].p_holm, 6.0 / 128.0, 1e-12);
+  EXPECT_TRUE(*verdicts.candidates[0][0].distinguishable);
+  const std::vector<EvalResult> three = {first, baseline, baseline};
+  const Verdict verdict = judge_differences(baseline, three).candidates[0][0];
   EXPECT_NEAR(*verdict.p, 2.0 / 128.0, 1e-12);
-  EXPECT_NEAR(*verdict.p_holm, 8.0 / 128.0, 1e-12);
+  EXPECT_NEAR(*verdict.p_holm, 12.0 / 128.0, 1e-12);
   EXPECT_FALSE(*verdict.distinguishable);
-  EXPECT_NEAR(*verdict.needed, *documents_to_settle({200, 0, 7}, 0.0125), 1e-9);
-  EXPECT_NE(verdict.sentence.find("p = 0.063 by Holm for 4 comparisons"), std::string::npos)
+  EXPECT_NEAR(*verdict.needed, *documents_to_settle({200, 0, 7}, 0.05 / 6), 1e-9);
+  EXPECT_NE(verdict.sentence.find("p = 0.094 by Holm for 6 comparisons"), std::string::npos)
       << verdict.sentence;
 }
 
@@ -293,7 +296,7 @@ TEST(Verdicts, StandInTheJsonOfAComparison) {
   comparison.baseline = baseline;
   comparison.candidates = {candidate};
   EXPECT_EQ(to_json(comparison)["candidates"][0]["paired"], Json::array());
-  comparison.verdicts = judge_differences(baseline, comparison.candidates);
+  comparison.verdicts = judge_differences(baseline, comparison.candidates).candidates;
   const Json paired = to_json(comparison)["candidates"][0]["paired"];
   ASSERT_EQ(paired.size(), 1u);
   const Json& entry = paired[0];
@@ -324,7 +327,7 @@ TEST(Verdicts, WithoutNumbersAreNullInJson) {
   EXPECT_EQ(entry["sentence"], "no verdict: expected at least one document, got none");
 }
 
-TEST(JudgeAll, ComparesTheDivergencesOfTwoCandidates) {
+TEST(VerdictsOnPairs, ComparesTheDivergencesOfTwoCandidates) {
   EvalResult baseline;
   std::vector<EvalResult> candidates(3);
   for (std::size_t c = 0; c < candidates.size(); ++c) {
@@ -336,7 +339,7 @@ TEST(JudgeAll, ComparesTheDivergencesOfTwoCandidates) {
       kl.window_tokens.push_back(3);
     }
   }
-  const AllVerdicts verdicts = judge_all(baseline, candidates);
+  const AllVerdicts verdicts = judge_differences(baseline, candidates);
   ASSERT_EQ(verdicts.candidates.size(), 3U);
   EXPECT_TRUE(verdicts.candidates[0].empty());
   ASSERT_EQ(verdicts.pairs.size(), 3U);  // 0 1, 0 2, 1 2
@@ -353,7 +356,7 @@ TEST(JudgeAll, ComparesTheDivergencesOfTwoCandidates) {
   EXPECT_EQ(verdicts.pairs[2].verdicts.front().sentence, "the same in every window (20 windows)");
 }
 
-TEST(JudgeAll, SaysThatThereAreTooFewWindowsOrOtherOnes) {
+TEST(VerdictsOnPairs, SaysThatThereAreTooFewWindowsOrOtherOnes) {
   EvalResult baseline;
   std::vector<EvalResult> candidates(3);
   for (std::size_t c = 0; c < candidates.size(); ++c) {
@@ -362,7 +365,7 @@ TEST(JudgeAll, SaysThatThereAreTooFewWindowsOrOtherOnes) {
     kl.window_kl = {0.1, 0.2 + 0.1 * static_cast<double>(c)};
     kl.window_tokens = {3, 3};
   }
-  const AllVerdicts verdicts = judge_all(baseline, candidates);
+  const AllVerdicts verdicts = judge_differences(baseline, candidates);
   EXPECT_EQ(verdicts.pairs[0].verdicts.front().sentence,
             "higher by 0.05 nats, but 2 windows are too few to tell it from chance (at least 10)");
   EXPECT_EQ(verdicts.pairs[1].verdicts.front().sentence,
