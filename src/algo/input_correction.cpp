@@ -109,7 +109,6 @@ Result<std::vector<float>> corrected_weights(std::span<const float> weights,
   const MatrixProducts products(options.isa);
   const Floats shift = ordered_shift(moments, order, pool);
   const auto alpha = static_cast<float>(options.alpha);
-  const auto beta = static_cast<float>(options.beta);
   std::vector<bool> dead(width);
   for (const std::uint32_t col : factor.dead_columns()) dead[col] = true;
 
@@ -125,7 +124,7 @@ Result<std::vector<float>> corrected_weights(std::span<const float> weights,
     }
     for (std::size_t r = 0; r < rows && !output_moment.empty(); ++r) {
       const float* moment = output_moment.data() + (begin + r) * width;
-      for (std::size_t p = 0; p < width; ++p) x.row(r)[p] += beta * moment[order[p]];
+      for (std::size_t p = 0; p < width; ++p) x.row(r)[p] += moment[order[p]];
     }
     panel.multiply();
     for (std::size_t r = 0; r < rows; ++r) {

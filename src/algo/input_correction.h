@@ -15,11 +15,10 @@ namespace fptq::algo {
 
 struct CorrectionOptions {
   double alpha = 1.0;    // share of the correction that is applied
-  double beta = 1.0;     // share of the output moment in it
   Isa isa = best_isa();  // of the kernels; does not change results
 };
 
-// W' = W + alpha * (W D^T + beta * R) (H + lambda I)^-1: with alpha = beta = 1 and lambda = 0
+// W' = W + alpha * (W D^T + R) (H + lambda I)^-1: with alpha = 1 and lambda = 0
 // the least-squares solution of  W' xq = W xf + e  over all tokens.
 //
 //   weights        [N, K]  W, finite

@@ -40,9 +40,9 @@ TEST(InputCorrection, AddsTheOutputMomentAndAppliesAShare) {
   const InputMoments moments = example_with_shift();
   const auto factor = InputFactor::make(moments, {.act_order = false}, pool);
   ASSERT_TRUE(factor);
-  const std::vector<float> output_moment = {.5f, -.25f, 1, 0, 0, .75f, -.5f, .25f};
-  const auto corrected = corrected_weights(example_weights(), moments, *factor, output_moment,
-                                           {.alpha = 0.5, .beta = 2}, pool);
+  const std::vector<float> output_moment = {1, -.5f, 2, 0, 0, 1.5f, -1, .5f};
+  const auto corrected =
+      corrected_weights(example_weights(), moments, *factor, output_moment, {.alpha = 0.5}, pool);
   ASSERT_TRUE(corrected);
   const std::vector<float> expected = {1.33951232f,  -1.49450033f, 1.42947873f,  1.62539954f,
                                        -0.97017708f, 0.98563781f,  -0.30713153f, -1.5427023f};

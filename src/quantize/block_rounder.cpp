@@ -395,9 +395,8 @@ Result<std::vector<float>> BlockRounder::Impl::target_weights(
   if (!all_finite(weights)) return not_finite(plan, weights, 0);
   const CalibratedRounding& how = job.recipe->calibrated;
   if (factor == nullptr || !original) return weights;
-  auto corrected =
-      algo::corrected_weights(weights, moments, *factor, output_moment,
-                              {.alpha = how.correction, .beta = 1, .isa = job.isa}, *job.pool);
+  auto corrected = algo::corrected_weights(weights, moments, *factor, output_moment,
+                                           {.alpha = how.correction, .isa = job.isa}, *job.pool);
   if (!corrected) {
     return with_context(corrected.error(), model::block_module_name(quantized.layer(), linear));
   }

@@ -41,8 +41,7 @@ struct RoundingJob {
 //   1. the inputs xq of its linears over all sequences, from blocks and linears that are quantized
 //      already, on the 8-bit grid where the linears quantize them; beside them the inputs xf of the
 //      original, where the recipe corrects for the difference,
-//   2. their moments H = sum xq xq^T and D = sum xq (xf - xq)^T, and in D's place, for linears
-//   whose
+//   2. their moments H = sum xq xq^T and D = sum xq (xf - xq)^T; in D's place, for linears whose
 //      output is added to the residual stream h, R = sum (W (xf - xq) + beta (hf - hq)) xq^T,
 //   3. corrected weights W' (algo/input_correction.h), rounded under the loss that H defines
 //      (algo/gptq.h),
