@@ -44,20 +44,19 @@ inline __attribute__((always_inline)) void load_tile(const void* from, std::size
 }
 // Rows without a gap.
 template <int kTile>
+inline __attribute__((always_inline)) void load_tile(const void* from) {
+  load_tile<kTile>(from, kTileRegisterBytes);
+}
+template <int kTile>
 inline __attribute__((always_inline)) void store_tile(void* to) {
   asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(kTile), "r"(to), "r"(kTileRegisterBytes)
                : "memory");
 }
 
-// Tile kSum += tile kLeft times tile kRight: 32-bit sums of products of bytes, signed both, or
-// signed and unsigned.
+// Tile kSum += tile kLeft times tile kRight: 32-bit sums of products of signed bytes.
 template <int kSum, int kLeft, int kRight>
 inline __attribute__((always_inline)) void add_signed_products() {
   asm volatile("tdpbssd %%tmm%c0, %%tmm%c1, %%tmm%c2" ::"i"(kRight), "i"(kLeft), "i"(kSum));
-}
-template <int kSum, int kLeft, int kRight>
-inline __attribute__((always_inline)) void add_signed_unsigned_products() {
-  asm volatile("tdpbsud %%tmm%c0, %%tmm%c1, %%tmm%c2" ::"i"(kRight), "i"(kLeft), "i"(kSum));
 }
 
 }  // namespace
