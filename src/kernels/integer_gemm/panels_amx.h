@@ -116,8 +116,7 @@ inline void multiply_panel_amx(const IntegerGemmArgs& args, const Panel& panel,
 //   start(token, tokens, k)  before the panels of a range of inputs
 template <typename Start, typename Multiply>
 void for_each_panel_amx(const IntegerGemmArgs& args, const Start& start, const Multiply& multiply) {
-  const KBlocks k_blocks(args.w.cols, args.w.group_width,
-                         amx_panel_slabs(slab_count(args.w.cols)));
+  const KBlocks k_blocks(args.w.cols, args.w.group_width, amx_panel_slabs(slab_count(args.w.cols)));
   for (std::size_t token = 0; token < args.x.rows; token += kAmxTokenBlock) {
     const std::size_t rest = args.x.rows - token;
     const std::size_t tokens = rest < kAmxTokenBlock ? rest : kAmxTokenBlock;

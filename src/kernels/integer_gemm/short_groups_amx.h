@@ -84,9 +84,11 @@ struct ShortGroups {
 // Group `ahead` of the operands is multiplied, the sums of the group after g are stored, those of g
 // are scaled and added to y. Groups from the panel's end to the next multiple of four are skipped.
 template <typename Kind, int kSum>
-inline __attribute__((always_inline)) void short_groups_step(
-    const Panel& panel, const AmxTile& tile, AmxOperands& operands, std::size_t g,
-    std::size_t ahead, std::int32_t* sums, __m512 (&y)[kAmxTokens]) {
+inline __attribute__((always_inline)) void short_groups_step(const Panel& panel,
+                                                             const AmxTile& tile,
+                                                             AmxOperands& operands, std::size_t g,
+                                                             std::size_t ahead, std::int32_t* sums,
+                                                             __m512 (&y)[kAmxTokens]) {
   constexpr int kMultiplied = (kSum + 3) % 4;
   constexpr int kStored = (kSum + 1) % 4;
   if (Kind::kWhole || ahead < panel.k.groups) {

@@ -4,6 +4,7 @@
 
 #include "kernels/quantize_activations/contract.h"
 #include "kernels/quantize_activations/row_grid.h"
+#include "kernels/quantize_activations/slab_x86.h"
 
 namespace fptq::kernels {
 namespace {
@@ -61,15 +62,6 @@ __m256i quantize(__m256 x, const RowGrid& grid) {
   return _mm256_cvtps_epi32(code);
 }
 
-// Ones in the bytes of a slab that are inputs.
-__m256i input_mask(std::size_t inputs) {
-  alignas(32) std::int8_t mask[kSlabCols];
-  for (std::size_t i = 0; i < kSlabCols; ++i) {
-    mask[i] = i < inputs ? static_cast<std::int8_t>(-1) : std::int8_t{0};
-  }
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(mask));
-}
-
 __m256i quantize_slab(const float* x, std::size_t k, std::size_t cols, const RowGrid& grid) {
   const __m256i words0 = _mm256_packs_epi32(quantize(load_values(x, k, cols), grid),
                                             quantize(load_values(x, k + 8, cols), grid));
@@ -82,20 +74,9 @@ __m256i quantize_slab(const float* x, std::size_t k, std::size_t cols, const Row
   return k + kSlabCols <= cols ? codes : _mm256_and_si256(codes, input_mask(cols - k));
 }
 
-// The two 16-bit pair sums of 32 codes, as one 32-bit word.
-std::int32_t pair_sums(__m256i codes) {
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
-  __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xB1)));
-}
-
 void write_slab(const float* x, std::size_t k, std::size_t cols, const RowGrid& grid,
                 std::int8_t* codes, std::int16_t* sums) {
-  const __m256i slab_codes = quantize_slab(x, k, cols, grid);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), slab_codes);
-  const std::int32_t sum = pair_sums(slab_codes);
-  __builtin_memcpy(sums, &sum, sizeof(sum));
+  store_slab(quantize_slab(x, k, cols, grid), codes, sums);
 }
 
 }  // namespace

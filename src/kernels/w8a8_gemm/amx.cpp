@@ -21,8 +21,8 @@ struct AmxPanelScratch {
   AmxScratch tiles;
 };
 
-// Copies the slabs of `k` of one block, the b-th of the panel, as signed bytes, the codes, and makes
-// its zero points those of codes.
+// Copies the slabs of `k` of one block, the b-th of the panel, as signed bytes, the codes, and
+// makes its zero points those of codes.
 void unpack_signed(const PackedWeights& w, std::size_t block, const KBlock& k, std::size_t b,
                    AmxPanelScratch& scratch) {
   const std::uint8_t* from = slab_codes(w, block, k.slab_begin);
