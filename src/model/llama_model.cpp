@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
@@ -119,10 +120,13 @@ struct LlamaModel::Impl {
   float* write_logits(std::span<const SequenceInput> batch, std::span<const Slice> slices,
                       float* logits, const Tap& tap);
 
-  // work.normed = norm(work.residual), the input of linears that quantize it on `grid`. With
-  // add_update, work.update is added to the residual stream first.
-  void norm_rows(const ops::RmsNorm& norm, std::size_t rows, bool add_update,
-                 const std::optional<kernels::ActivationGrid>& grid);
+  // The grid on which all of these quantize their input, where it is one.
+  [[nodiscard]] static std::optional<kernels::ActivationGrid> common_grid(
+      std::initializer_list<const ops::Linear*> readers);
+  // work.input = norm(work.residual), and with `keep` work.normed too. With add_update, work.update
+  // is added to the residual stream first.
+  void norm_rows(const ops::RmsNorm& norm, std::size_t rows, bool add_update, bool keep,
+                 std::initializer_list<const ops::Linear*> readers);
   void forward(ops::Linear& linear, std::string_view name, Floats& y) {
     const ProfileScope scope(profile, name);
     linear.forward(work.input, y.data(), *pool);
@@ -183,19 +187,29 @@ void LlamaModel::Impl::prepare_pass(std::span<const SequenceInput> batch,
   }
 }
 
+std::optional<kernels::ActivationGrid> LlamaModel::Impl::common_grid(
+    std::initializer_list<const ops::Linear*> readers) {
+  const std::optional<kernels::ActivationGrid> grid = (*readers.begin())->activation_grid();
+  const bool same = std::all_of(readers.begin(), readers.end(), [&](const ops::Linear* linear) {
+    return linear->activation_grid() == grid;
+  });
+  return same ? grid : std::nullopt;
+}
+
 void LlamaModel::Impl::norm_rows(const ops::RmsNorm& norm, std::size_t rows, bool add_update,
-                                 const std::optional<kernels::ActivationGrid>& grid) {
+                                 bool keep, std::initializer_list<const ops::Linear*> readers) {
   const ProfileScope scope(profile, "norm");
   const std::size_t width = config.hidden_size;
-  work.input.assign(
-      work.normed.data(), rows, width, grid, isa, *pool, [&](std::size_t begin, std::size_t end) {
-        if (add_update) {
-          for (std::size_t i = begin * width; i < end * width; ++i) {
-            work.residual[i] += work.update[i];
-          }
-        }
-        norm.normalize(&work.residual[begin * width], end - begin, &work.normed[begin * width]);
-      });
+  const std::optional<kernels::ActivationGrid> grid = common_grid(readers);
+  work.input.assign(keep || !grid ? work.normed.data() : nullptr, rows, width, grid, isa, *pool,
+                    [&](std::size_t begin, std::size_t end, float* normed) {
+                      if (add_update) {
+                        for (std::size_t i = begin * width; i < end * width; ++i) {
+                          work.residual[i] += work.update[i];
+                        }
+                      }
+                      norm.normalize(&work.residual[begin * width], end - begin, normed);
+                    });
 }
 
 // x += attention(norm(x)); x += mlp(norm(x)), for the residual stream x of the pass. What is to be
@@ -205,13 +219,15 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
                                  std::span<const Slice> slices, const Tap& tap) {
   BlockWeights& block = weights.blocks[layer];
   const std::size_t rows = work.ids.size();
-  const std::string name = tap ? "block" + std::to_string(layer) : std::string();
+  // Inputs of linears that quantize them are kept as floats only where somebody looks at them.
+  const bool keep = tap != nullptr;
+  const std::string name = keep ? "block" + std::to_string(layer) : std::string();
   const auto show = [&](const char* suffix, const Floats& values) {
     if (tap) tap(name + suffix, values.data(), rows, values.size() / rows);
   };
 
   // Queries, keys and values.
-  norm_rows(block.attn_norm, rows, layer > 0, block.q_proj.activation_grid());
+  norm_rows(block.attn_norm, rows, layer > 0, keep, {&block.q_proj, &block.k_proj, &block.v_proj});
   if (layer > 0 && tap) {
     tap("block" + std::to_string(layer - 1), work.residual.data(), rows, config.hidden_size);
   }
@@ -249,18 +265,18 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
   show(".attn", work.update);
 
   // Gated feed-forward layer: down(silu(gate(x)) * up(x)).
-  norm_rows(block.mlp_norm, rows, true, block.gate_proj.activation_grid());
+  norm_rows(block.mlp_norm, rows, true, keep, {&block.gate_proj, &block.up_proj});
   show(".mlp_norm", work.normed);
   forward(block.gate_proj, "gate_proj", work.gate);
   forward(block.up_proj, "up_proj", work.up);
   {
     const ProfileScope scope(profile, "silu_mul");
     const std::size_t width = config.intermediate_size;
-    work.input.assign(work.gate.data(), rows, width, block.down_proj.activation_grid(), isa, *pool,
-                      [&](std::size_t begin, std::size_t end) {
-                        float* gate = &work.gate[begin * width];
-                        silu_mul.forward(gate, &work.up[begin * width], (end - begin) * width,
-                                         gate);
+    const std::optional<kernels::ActivationGrid> grid = common_grid({&block.down_proj});
+    work.input.assign(keep || !grid ? work.gate.data() : nullptr, rows, width, grid, isa, *pool,
+                      [&](std::size_t begin, std::size_t end, float* product) {
+                        silu_mul.forward(&work.gate[begin * width], &work.up[begin * width],
+                                         (end - begin) * width, product);
                       });
   }
   show(".down_proj.in", work.gate);
@@ -296,7 +312,7 @@ float* LlamaModel::Impl::write_logits(std::span<const SequenceInput> batch,
     }
   }
   if (wanted == 0) return logits;
-  norm_rows(weights.final_norm, wanted, true, weights.classifier.activation_grid());
+  norm_rows(weights.final_norm, wanted, true, tap != nullptr, {&weights.classifier});
   if (tap) tap("final_norm", work.normed.data(), wanted, width);
   const ProfileScope scope(profile, "classifier");
   weights.classifier.forward(work.input, logits, *pool);

@@ -75,9 +75,10 @@ LinearInput::Form& LinearInput::add_form(const kernels::ActivationGrid& grid) {
   return form;
 }
 
-void LinearInput::quantize_rows(Form& form, Isa isa, std::size_t begin, std::size_t end) {
+void LinearInput::quantize_rows(Form& form, Isa isa, const float* x, std::size_t begin,
+                                std::size_t end) {
   select_variant(kernels::quantize_activations_variants(), isa)
-      .run({.x = values_ + begin * cols_,
+      .run({.x = x,
             .rows = end - begin,
             .cols = cols_,
             .grid = form.grid,
@@ -98,9 +99,10 @@ const kernels::QuantizedActivations& LinearInput::quantized(const kernels::Activ
   for (std::size_t i = 0; i < valid_forms_; ++i) {
     if (forms_[i]->grid == grid) return forms_[i]->view;
   }
+  FPTQ_CHECK(values_ != nullptr, "the grid on which the rows were quantized");
   Form& form = add_form(grid);
   pool.parallel_for(rows_, row_grain(), [&](std::size_t begin, std::size_t end) {
-    quantize_rows(form, isa, begin, end);
+    quantize_rows(form, isa, values_ + begin * cols_, begin, end);
   });
   return form.view;
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "kernels/quantize_activations/contract.h"
@@ -31,21 +32,27 @@ class LinearInput {
   // Forgets what was quantized before. Call it again where the values changed in place.
   void assign(const float* values, std::size_t rows, std::size_t cols);
 
-  // The same where the rows do not exist yet: produce(begin, end) writes rows [begin, end) of
-  // `values`, and with `grid` they are quantized at once, while they are in cache. Called for
-  // disjoint ranges on several threads at the same time.
+  // The same where the rows do not exist yet: produce(begin, end, to) writes rows [begin, end) to
+  // `to`, which are those rows of `values`, and with `grid` they are quantized at once, while they
+  // are in cache. Without `values` they are lost then: only linears that quantize on `grid` may
+  // read the input. Called for disjoint ranges on several threads at the same time.
   template <typename Produce>
   void assign(float* values, std::size_t rows, std::size_t cols,
               const std::optional<kernels::ActivationGrid>& grid, Isa isa, ThreadPool& pool,
               const Produce& produce) {
+    FPTQ_CHECK(values != nullptr || grid, "rows that are kept in one form at least");
     assign(values, rows, cols);
     Form* form = grid ? &add_form(*grid) : nullptr;
     pool.parallel_for(rows, row_grain(), [&](std::size_t begin, std::size_t end) {
-      produce(begin, end);
-      if (form != nullptr) quantize_rows(*form, isa, begin, end);
+      const std::size_t kept = values == nullptr ? 0 : (end - begin) * cols;
+      const auto lost = std::make_unique_for_overwrite<float[]>((end - begin) * cols - kept);
+      float* to = values == nullptr ? lost.get() : values + begin * cols;
+      produce(begin, end, to);
+      if (form != nullptr) quantize_rows(*form, isa, to, begin, end);
     });
   }
 
+  // Null where only codes were kept.
   [[nodiscard]] const float* values() const { return values_; }
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t cols() const { return cols_; }
@@ -58,7 +65,8 @@ class LinearInput {
   struct Form;
 
   Form& add_form(const kernels::ActivationGrid& grid);
-  void quantize_rows(Form& form, Isa isa, std::size_t begin, std::size_t end);
+  // x: rows [begin, end).
+  void quantize_rows(Form& form, Isa isa, const float* x, std::size_t begin, std::size_t end);
   [[nodiscard]] std::size_t row_grain() const;
 
   const float* values_ = nullptr;

@@ -42,7 +42,10 @@ TEST(LinearInput, QuantizesRowsThatItProducesAsItQuantizesRowsThatExist) {
     std::vector<float> made(kRows * kCols);
     LinearInput input;
     input.assign(made.data(), kRows, kCols, grid, best_isa(), pool,
-                 [&](std::size_t begin, std::size_t end) { write_rows(made, begin, end); });
+                 [&](std::size_t begin, std::size_t end, float* to) {
+                   ASSERT_EQ(&made[begin * kCols], to);
+                   write_rows(made, begin, end);
+                 });
     EXPECT_EQ(values, made);
     // Other values now: what quantized() returns was made before.
     made.assign(made.size(), 0.0f);
@@ -50,12 +53,31 @@ TEST(LinearInput, QuantizesRowsThatItProducesAsItQuantizesRowsThatExist) {
   }
 }
 
+TEST(LinearInput, KeepsOnlyCodesOfRowsThatHaveNoPlace) {
+  std::vector<float> values(kRows * kCols);
+  write_rows(values, 0, kRows);
+  ThreadPool pool(2);
+  LinearInput existing(values.data(), kRows, kCols);
+  const kernels::ActivationGrid grid{.symmetric = true};
+  LinearInput input;
+  input.assign(nullptr, kRows, kCols, grid, best_isa(), pool,
+               [&](std::size_t begin, std::size_t end, float* to) {
+                 std::copy_n(&values[begin * kCols], (end - begin) * kCols, to);
+               });
+  EXPECT_EQ(nullptr, input.values());
+  expect_same_codes(existing.quantized(grid, best_isa(), pool),
+                    input.quantized(grid, best_isa(), pool));
+}
+
 TEST(LinearInput, ProducesRowsWithoutQuantizingThemWhereNoGridIsGiven) {
   ThreadPool pool(2);
   std::vector<float> made(kRows * kCols);
   LinearInput input;
   input.assign(made.data(), kRows, kCols, std::nullopt, best_isa(), pool,
-               [&](std::size_t begin, std::size_t end) { write_rows(made, begin, end); });
+               [&](std::size_t begin, std::size_t end, float* to) {
+                 ASSERT_EQ(&made[begin * kCols], to);
+                 write_rows(made, begin, end);
+               });
   LinearInput existing(made.data(), kRows, kCols);
   const kernels::ActivationGrid grid{.symmetric = false};
   expect_same_codes(existing.quantized(grid, best_isa(), pool),
