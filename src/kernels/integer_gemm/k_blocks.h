@@ -90,5 +90,31 @@ void for_each_panel(const IntegerGemmArgs& args, const KBlocks& k_blocks, std::s
   }
 }
 
+// The same for a few blocks of channels at a time, `chunk`, whose results (or sums of an unfinished
+// group) are kept from one range of inputs to the next: every range is the outer loop then, and its
+// activations stay in cache.
+//   start(token, tokens, k)                  when a range of inputs begins
+//   multiply(token, tokens, block, slot, k)  for every panel, the slot-th block of its chunk
+template <typename Start, typename Multiply>
+void for_each_panel_of_chunks(const IntegerGemmArgs& args, const KBlocks& k_blocks,
+                              std::size_t token_block, std::size_t chunk, std::size_t step,
+                              const Start& start, const Multiply& multiply) {
+  for (std::size_t token = 0; token < args.x.rows; token += token_block) {
+    const std::size_t rest = args.x.rows - token;
+    const std::size_t tokens = rest < token_block ? rest : token_block;
+    for (std::size_t begin = args.block_begin; begin < args.block_end; begin += chunk) {
+      const std::size_t left = args.block_end - begin;
+      const std::size_t end = begin + (left < chunk ? left : chunk);
+      for (std::size_t slab = 0; slab < k_blocks.slabs(); slab += k_blocks.at(slab).slabs) {
+        const KBlock k = k_blocks.at(slab);
+        start(token, tokens, k);
+        for (std::size_t block = begin; block < end; block += step) {
+          multiply(token, tokens, block, block - begin, k);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fptq::kernels

@@ -91,6 +91,10 @@ inline FloatLanes load_floats(const float* p) {
 inline void store_floats(float* p, FloatLanes a) {
   _mm512_storeu_ps(p, a.v);
 }
+// Past the caches; p is on a cache line.
+inline void stream_floats(float* p, FloatLanes a) {
+  _mm512_stream_ps(p, a.v);
+}
 inline FloatLanes broadcast_float(float value) {
   return {_mm512_set1_ps(value)};
 }

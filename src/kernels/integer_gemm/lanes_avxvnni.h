@@ -92,6 +92,10 @@ inline FloatLanes load_floats(const float* p) {
 inline void store_floats(float* p, FloatLanes a) {
   _mm256_storeu_ps(p, a.v);
 }
+// Past the caches; p is a multiple of 32 bytes.
+inline void stream_floats(float* p, FloatLanes a) {
+  _mm256_stream_ps(p, a.v);
+}
 inline FloatLanes broadcast_float(float value) {
   return {_mm256_set1_ps(value)};
 }

@@ -68,7 +68,7 @@ inline void scale_sums(const Panel& panel, const AmxTile& tile, std::size_t g, b
     if (last) {
       finish_row(tile, row, result);
     } else {
-      store_floats(tile.results + row * kBlockRows, result);
+      store_floats(tile.tokens.results + row * kBlockRows, result);
     }
   }
 }

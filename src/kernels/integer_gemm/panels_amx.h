@@ -59,8 +59,6 @@ inline AmxTile amx_tile(const IntegerGemmArgs& args, const Panel& panel, const A
   const std::size_t rest = begin < panel.channels ? panel.channels - begin : 0;
   const std::size_t slot = ((range.slot + b) * kAmxTokenBlock + done) * kBlockRows;
   float* y = args.y + m * args.y_stride + range.block * kBlockRows + begin;
-  const bool aligned =
-      (reinterpret_cast<std::uintptr_t>(y) | args.y_stride * sizeof(float)) % kQuadBytes == 0;
   return {
       .tokens = {.x = whole ? args.x.codes + m * args.x.stride + panel.k.slab_begin * kSlabCols
                             : scratch.tail,
@@ -70,15 +68,14 @@ inline AmxTile amx_tile(const IntegerGemmArgs& args, const Panel& panel, const A
                  .scales = args.x.scales + m,
                  .zero_points = args.x.zero_points == nullptr ? nullptr : args.x.zero_points + m,
                  .carry = scratch.carry + slot,
+                 .results = scratch.results + slot,
                  .y = y,
-                 .y_stride = args.y_stride},
-      .results = scratch.results + slot,
+                 .y_stride = args.y_stride,
+                 .streamed = rest >= kBlockRows && results_are_streamed(args, y)},
       .rows = whole ? kAmxTokens : range.tokens - done,
       .block = b,
       .channels = static_cast<__mmask16>(rest < kBlockRows ? (1U << rest) - 1 : 0xFFFFU),
-      .bias = panel.bias == nullptr ? nullptr : panel.bias + begin,
-      .streamed = aligned && rest >= kBlockRows &&
-                  args.x.rows * args.y_stride * sizeof(float) >= kStreamedBytes};
+      .bias = panel.bias == nullptr ? nullptr : panel.bias + begin};
 }
 
 template <std::size_t kSlabs>
@@ -111,29 +108,18 @@ inline void multiply_panel_amx(const IntegerGemmArgs& args, const Panel& panel,
   }
 }
 
-// Calls multiply(range, k) for every panel of two blocks: the channels of a few blocks against one
-// range of inputs, then against the next, so that the codes of a range stay in cache.
+// Calls multiply(range, k) for every panel of two blocks.
 //   start(token, tokens, k)  before the panels of a range of inputs
 template <typename Start, typename Multiply>
 void for_each_panel_amx(const IntegerGemmArgs& args, const Start& start, const Multiply& multiply) {
   const KBlocks k_blocks(args.w.cols, args.w.group_width, amx_panel_slabs(slab_count(args.w.cols)));
-  for (std::size_t token = 0; token < args.x.rows; token += kAmxTokenBlock) {
-    const std::size_t rest = args.x.rows - token;
-    const std::size_t tokens = rest < kAmxTokenBlock ? rest : kAmxTokenBlock;
-    for (std::size_t begin = args.block_begin; begin < args.block_end; begin += kAmxBlocks) {
-      const std::size_t left = args.block_end - begin;
-      const std::size_t end = begin + (left < kAmxBlocks ? left : kAmxBlocks);
-      for (std::size_t slab = 0; slab < k_blocks.slabs(); slab += k_blocks.at(slab).slabs) {
-        const KBlock k = k_blocks.at(slab);
-        start(token, tokens, k);
-        for (std::size_t block = begin; block < end; block += kTileBlocks) {
-          multiply(AmxRange{token, tokens, block, block - begin}, k);
-        }
-      }
-    }
-  }
+  for_each_panel_of_chunks(args, k_blocks, kAmxTokenBlock, kAmxBlocks, kTileBlocks, start,
+                           [&](std::size_t token, std::size_t tokens, std::size_t block,
+                               std::size_t slot, const KBlock& k) {
+                             multiply(AmxRange{token, tokens, block, slot}, k);
+                           });
   release_tiles();
-  _mm_sfence();
+  finish_streaming();
 }
 
 }  // namespace

@@ -23,11 +23,6 @@ constexpr std::size_t kAmxUsualSlabs = 16;
 constexpr std::size_t kAmxPanelSlabs = 24;
 // Slabs from which on a group has four tiles at a time that share their operands.
 constexpr std::size_t kLongGroupSlabs = 9;
-// Bytes of results from which on they are written past the caches, which could not keep them: a
-// line that is not there would be read first, and rows that lie a power of two apart share a few
-// sets.
-constexpr std::size_t kStreamedBytes = std::size_t{1} << 20;
-
 // Tile registers: sums in 0 to 3, codes of tokens in 4 and 5, weights in 6 and 7.
 constexpr int kTokenTile = 4;
 constexpr int kWeightTile = 6;
@@ -56,13 +51,11 @@ struct Constant {};
 
 // One tile of a panel.
 struct AmxTile {
-  TileTokens tokens;   // carry: [kAmxSums]
-  float* results;      // [kAmxSums], between two panels
+  TileTokens tokens;   // carry and results: [kAmxSums]
   std::size_t rows;    // of the 16 tokens that exist
   std::size_t block;   // of the panel's
   __mmask16 channels;  // of the block's that exist
   const float* bias;   // of the block's channels, or null
-  bool streamed;       // whole lines of y are written past the caches
 };
 
 // d of row `row` in group g, given the sum of products of codes.
@@ -83,7 +76,7 @@ inline __attribute__((always_inline)) Lanes corrected_sum(const Panel& panel, co
 
 // The result of row `row` so far; `first`: of no group yet.
 inline FloatLanes load_result(const AmxTile& tile, std::size_t row, bool first) {
-  return first ? zero_floats() : load_floats(tile.results + row * kBlockRows);
+  return first ? zero_floats() : load_floats(tile.tokens.results + row * kBlockRows);
 }
 
 // y = result * scale + bias of a row that exists.
@@ -93,8 +86,8 @@ inline void finish_row(const AmxTile& tile, std::size_t row, FloatLanes result) 
     result = result + FloatLanes{_mm512_maskz_loadu_ps(tile.channels, tile.bias)};
   }
   float* to = tile.tokens.y + row * tile.tokens.y_stride;
-  if (tile.streamed) {
-    _mm512_stream_ps(to, result.v);
+  if (tile.tokens.streamed) {
+    stream_floats(to, result);
   } else {
     _mm512_mask_storeu_ps(to, tile.channels, result.v);
   }
@@ -104,7 +97,7 @@ inline void finish_row(const AmxTile& tile, std::size_t row, FloatLanes result) 
 inline __attribute__((always_inline)) void keep_result(const Panel& panel, const AmxTile& tile,
                                                        std::size_t row, FloatLanes result) {
   if (!panel.last) {
-    store_floats(tile.results + row * kBlockRows, result);
+    store_floats(tile.tokens.results + row * kBlockRows, result);
   } else if (row < tile.rows) {
     finish_row(tile, row, result);
   }

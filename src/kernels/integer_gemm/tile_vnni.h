@@ -21,6 +21,12 @@ constexpr std::size_t kTileRows = kTileRegisters * Lanes::kCount;
 constexpr std::size_t kTileBlocks = kTileRows / kBlockRows;
 // Tokens that share one unpacked panel; their codes stay in the second-level cache.
 constexpr std::size_t kTokenBlock = 252;
+// Blocks of channels whose results are kept at a time, tile by tile, until they are finished: rows
+// of y are so far apart that they would share a few sets of the caches.
+constexpr std::size_t kChunkBlocks = 16;
+// Bytes of results from which on they are written past the caches, which could not keep them: a
+// line that is not there would be read first.
+constexpr std::size_t kStreamedBytes = std::size_t{1} << 20;
 
 // A tile of so few tokens waits for memory, where its weights come from. It asks for them so many
 // bytes ahead, two lines of a stream at a time, and has separate sums for the two, since a chain of
@@ -53,8 +59,10 @@ struct TileTokens {
   const float* scales;
   const std::int32_t* zero_points;  // or null
   std::int32_t* carry;              // [tokens, kTileRows] sums of an unfinished group
+  float* results;                   // [tokens, kTileRows], of the panels before
   float* y;
   std::size_t y_stride;
+  bool streamed;  // whole rows of y are written past the caches
 };
 
 // Results of a tile while it runs. In memory on purpose: the registers are for integer sums.
@@ -74,41 +82,58 @@ inline Lanes broadcast_quad(const std::int8_t* x) {
   return broadcast_lanes(quad);
 }
 
-// y = (results so far, or finished: results * scale + bias) of the channels that exist.
-inline void store_row(const Panel& panel, float x_scale, const float* results, float* y) {
+// Whether y, the first row of a panel's results, and the rows below it are to be written past the
+// caches.
+inline bool results_are_streamed(const IntegerGemmArgs& args, const float* y) {
+  return args.x.rows * args.y_stride * sizeof(float) >= kStreamedBytes &&
+         (reinterpret_cast<std::uintptr_t>(y) | args.y_stride * sizeof(float)) % kQuadBytes == 0;
+}
+
+// Before another thread reads such results.
+inline void finish_streaming() {
+  _mm_sfence();
+}
+
+// y = results * scale + bias, the channels that exist.
+inline void finish_row(const Panel& panel, const TileTokens& tokens, std::size_t t,
+                       const float* results) {
   float finished[kTileRows];
-  const float* from = results;
-  if (panel.last) {
-    for (std::size_t r = 0; r < kTileRegisters; ++r) {
-      const std::size_t at = r * Lanes::kCount;
-      store_floats(finished + at, load_floats(results + at) * broadcast_float(x_scale));
-    }
-    for (std::size_t c = 0; panel.bias != nullptr && c < panel.channels; ++c) {
-      finished[c] += panel.bias[c];
-    }
-    from = finished;
+  for (std::size_t r = 0; r < kTileRegisters; ++r) {
+    const std::size_t at = r * Lanes::kCount;
+    store_floats(finished + at, load_floats(results + at) * broadcast_float(tokens.scales[t]));
   }
-  if (panel.channels == kTileRows) {
-    for (std::size_t r = 0; r < kTileRegisters; ++r) {
-      store_floats(y + r * Lanes::kCount, load_floats(from + r * Lanes::kCount));
+  for (std::size_t c = 0; panel.bias != nullptr && c < panel.channels; ++c) {
+    finished[c] += panel.bias[c];
+  }
+  float* y = tokens.y + t * tokens.y_stride;
+  if (panel.channels < kTileRows) {
+    for (std::size_t c = 0; c < panel.channels; ++c) y[c] = finished[c];
+    return;
+  }
+  for (std::size_t at = 0; at < kTileRows; at += Lanes::kCount) {
+    if (tokens.streamed) {
+      stream_floats(y + at, load_floats(finished + at));
+    } else {
+      store_floats(y + at, load_floats(finished + at));
     }
-  } else {
-    for (std::size_t c = 0; c < panel.channels; ++c) y[c] = from[c];
+  }
+}
+
+// Keeps the results of token t for the next panel, or finishes them.
+inline void keep_results(const Panel& panel, const TileTokens& tokens, std::size_t t,
+                         const float* results) {
+  if (panel.last) return finish_row(panel, tokens, t, results);
+  for (std::size_t at = 0; at < kTileRows; at += Lanes::kCount) {
+    store_floats(tokens.results + t * kTileRows + at, load_floats(results + at));
   }
 }
 
 template <std::size_t kTokens>
 void load_results(const Panel& panel, const TileTokens& tokens, TileResults<kTokens>& results) {
   for (std::size_t t = 0; t < kTokens; ++t) {
-    const float* y = tokens.y + t * tokens.y_stride;
-    if (panel.first || panel.channels < kTileRows) {
-      for (std::size_t c = 0; c < kTileRows; ++c) {
-        results.y[t][c] = panel.first || c >= panel.channels ? 0.0f : y[c];
-      }
-    } else {
-      for (std::size_t r = 0; r < kTileRegisters; ++r) {
-        store_floats(&results.y[t][r * Lanes::kCount], load_floats(y + r * Lanes::kCount));
-      }
+    for (std::size_t at = 0; at < kTileRows; at += Lanes::kCount) {
+      store_floats(&results.y[t][at],
+                   panel.first ? zero_floats() : load_floats(tokens.results + t * kTileRows + at));
     }
   }
 }
@@ -273,7 +298,7 @@ __attribute__((noinline)) void multiply_tile(const Panel& panel, const TileToken
         store_floats(&results.y[t][r * Lanes::kCount], resident[t][r]);
       }
     }
-    store_row(panel, tokens.scales[t], results.y[t], tokens.y + t * tokens.y_stride);
+    keep_results(panel, tokens, t, results.y[t]);
   }
 }
 
@@ -315,18 +340,26 @@ inline void negative_sums(const QuantizedActivations& x, std::size_t token, std:
   }
 }
 
+// What a call keeps of a chunk of channels.
+struct ChunkScratch {
+  alignas(64) float results[kChunkBlocks * kBlockRows * kTokenBlock];
+  alignas(64) std::int32_t carry[kChunkBlocks * kBlockRows * kTokenBlock];
+};
+
 // Every token of [token, token + tokens) against one panel, in tiles of nearly equal size.
-//   channel  the panel's first output channel
-//   start    [tokens, groups]
-//   carry    [tokens, kTileRows]
-inline void multiply_panel(const IntegerGemmArgs& args, const Panel& panel, std::size_t channel,
-                           std::size_t token, std::size_t tokens, const std::int32_t* start,
-                           std::int32_t* carry) {
+//   block  the panel's first, the slot-th of its chunk
+//   start  [tokens, groups]
+inline void multiply_panel(const IntegerGemmArgs& args, const Panel& panel, std::size_t token,
+                           std::size_t tokens, std::size_t block, std::size_t slot,
+                           const std::int32_t* start, ChunkScratch& chunk) {
   const bool plain = panel.zeros == nullptr && args.x.zero_points == nullptr;
   const bool one_slab = panel.k.group_slabs == 1 && !panel.k.continues && !panel.k.unfinished;
   const MultiplyTileFn* multiply = plain ? kTiles<true, false>.of : kTiles<false, false>.of;
   if (one_slab) multiply = plain ? kTiles<true, true>.of : kTiles<false, true>.of;
   const std::size_t tiles = ceil_div(tokens, one_slab ? kOneSlabTokens : kTileTokens);
+  const std::size_t first = slot * kBlockRows * kTokenBlock;
+  float* y = args.y + token * args.y_stride + block * kBlockRows;
+  const bool streamed = results_are_streamed(args, y);
   std::size_t done = 0;
   for (std::size_t i = 0; i < tiles; ++i) {
     const std::size_t count = (tokens - done) / (tiles - i);
@@ -338,9 +371,11 @@ inline void multiply_panel(const IntegerGemmArgs& args, const Panel& panel, std:
                 .start_stride = panel.k.groups,
                 .scales = args.x.scales + m,
                 .zero_points = args.x.zero_points == nullptr ? nullptr : args.x.zero_points + m,
-                .carry = carry + done * kTileRows,
-                .y = args.y + m * args.y_stride + channel,
-                .y_stride = args.y_stride});
+                .carry = chunk.carry + first + done * kTileRows,
+                .results = chunk.results + first + done * kTileRows,
+                .y = y + done * args.y_stride,
+                .y_stride = args.y_stride,
+                .streamed = streamed});
     done += count;
   }
 }

@@ -42,7 +42,7 @@ struct Scratch {
   alignas(64) std::int32_t weight_sums[kPanelSlabs * kTileRows];
   alignas(64) float scales[kPanelSlabs * kTileRows];
   alignas(64) std::int32_t start[kTokenBlock * kPanelSlabs];
-  alignas(64) std::int32_t carry[kTokenBlock * kTileRows];
+  ChunkScratch chunk;
 };
 
 // Unpacks the slabs of `k` of one block, the b-th of the panel, to bytes code - zero + kOffset.
@@ -101,19 +101,20 @@ inline void multiply_unpacked(const IntegerGemmArgs& args) {
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
   const auto unpack = args.x.zero_points != nullptr ? unpack_block<true, kPanelOffset, Scratch>
                                                     : unpack_block<false, kPanelOffset, Scratch>;
-  for_each_panel(
-      args, k_blocks, kTokenBlock, kTileBlocks,
+  for_each_panel_of_chunks(
+      args, k_blocks, kTokenBlock, kChunkBlocks, kTileBlocks,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, kPanelOffset, scratch.start);
       },
-      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+      [&](std::size_t token, std::size_t tokens, std::size_t block, std::size_t slot,
+          const KBlock& k) {
         const Panel panel =
             panel_at(args, block, k, scratch.weights[0], sizeof(scratch.weights[0]), scratch);
         const std::size_t blocks = ceil_div(panel.channels, kBlockRows);
         for (std::size_t b = 0; b < blocks; ++b) unpack(w, block + b, k, b, scratch);
-        multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
-                       scratch.carry);
+        multiply_panel(args, panel, token, tokens, block, slot, scratch.start, scratch.chunk);
       });
+  finish_streaming();
 }
 
 // Asks for the lines of a stream that follow `from` at a distance. Always inline: gcc 12 thinks

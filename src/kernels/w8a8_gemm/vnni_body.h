@@ -19,7 +19,7 @@ struct Scratch {
   alignas(64) std::int32_t weight_sums[kPanelSlabs * kTileRows];
   alignas(64) float scales[kPanelSlabs * kTileRows];
   alignas(64) std::int32_t start[kTokenBlock * kPanelSlabs];
-  alignas(64) std::int32_t carry[kTokenBlock * kTileRows];
+  ChunkScratch chunk;
 };
 
 // Scales, zero points and, where activations have zero points, sums of the b-th block of a panel.
@@ -57,13 +57,14 @@ inline void w8a8_gemm_body(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  for_each_panel(
-      args, k_blocks, kTokenBlock, kTileBlocks,
+  for_each_panel_of_chunks(
+      args, k_blocks, kTokenBlock, kChunkBlocks, kTileBlocks,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, w.zeros == nullptr ? kBias8 : 1,
                       scratch.start);
       },
-      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+      [&](std::size_t token, std::size_t tokens, std::size_t block, std::size_t slot,
+          const KBlock& k) {
         Panel panel = panel_at(args, block, k, slab_codes(w, block, k.slab_begin),
                                w.records.block_bytes, scratch);
         if (w.zeros != nullptr) panel.zeros = scratch.zeros;
@@ -71,9 +72,9 @@ inline void w8a8_gemm_body(const IntegerGemmArgs& args) {
         for (std::size_t b = 0; b < blocks; ++b) {
           prepare_block(w, block + b, k, b, args.x.zero_points != nullptr, scratch);
         }
-        multiply_panel(args, panel, block * kBlockRows, token, tokens, scratch.start,
-                       scratch.carry);
+        multiply_panel(args, panel, token, tokens, block, slot, scratch.start, scratch.chunk);
       });
+  finish_streaming();
 }
 
 }  // namespace
