@@ -4,14 +4,12 @@
 
 #include <immintrin.h>
 
+#include "kernels/integer_gemm/chunk_x86.h"
 #include "kernels/integer_gemm/k_blocks.h"
 #include "kernels/integer_gemm/layout.h"
 
 namespace fptq::kernels {
 namespace {
-
-// Tokens that share one unpacked panel.
-constexpr std::size_t kTokenBlock = 252;
 
 // One block of channels and one block of slabs.
 struct Panel {
@@ -36,8 +34,10 @@ struct TileTokens {
   const float* scales;
   const std::int32_t* zero_points;  // or null
   std::int32_t* carry;              // [tokens, 16] sums of an unfinished group
+  float* kept;                      // [tokens, 16] results of the panels before
   float* y;
   std::size_t y_stride;
+  bool streamed;  // whole rows of y are written past the caches
 };
 
 // Results of a tile while it runs. In memory on purpose: the registers are for integer sums.
@@ -83,24 +83,49 @@ inline __m256 load_scales(const void* scales, ElementType type, std::size_t inde
 template <std::size_t kTokens>
 void load_results(const Panel& panel, const TileTokens& tokens, TileResults<kTokens>& results) {
   for (std::size_t t = 0; t < kTokens; ++t) {
-    for (std::size_t c = 0; c < kBlockRows; ++c) {
-      results.y[t][c] =
-          panel.first || c >= panel.channels ? 0.0f : tokens.y[t * tokens.y_stride + c];
+    for (std::size_t c = 0; c < kBlockRows; c += 8) {
+      const float* kept = tokens.kept + t * kBlockRows + c;
+      _mm256_store_ps(&results.y[t][c], panel.first ? _mm256_setzero_ps() : _mm256_loadu_ps(kept));
     }
   }
 }
 
+// y = results * scale + bias, the channels that exist.
+inline void finish_row(const Panel& panel, const TileTokens& tokens, std::size_t t,
+                       const float* results) {
+  alignas(32) float finished[kBlockRows];
+  for (std::size_t c = 0; c < kBlockRows; c += 8) {
+    _mm256_store_ps(finished + c,
+                    _mm256_mul_ps(_mm256_load_ps(results + c), _mm256_set1_ps(tokens.scales[t])));
+  }
+  for (std::size_t c = 0; panel.bias != nullptr && c < panel.channels; ++c) {
+    finished[c] += panel.bias[c];
+  }
+  float* y = tokens.y + t * tokens.y_stride;
+  if (panel.channels < kBlockRows) {
+    for (std::size_t c = 0; c < panel.channels; ++c) y[c] = finished[c];
+    return;
+  }
+  for (std::size_t c = 0; c < kBlockRows; c += 8) {
+    if (tokens.streamed) {
+      _mm256_stream_ps(y + c, _mm256_load_ps(finished + c));
+    } else {
+      _mm256_storeu_ps(y + c, _mm256_load_ps(finished + c));
+    }
+  }
+}
+
+// Keeps results for the next panel, or finishes them.
 template <std::size_t kTokens>
 void store_results(const Panel& panel, const TileTokens& tokens,
                    const TileResults<kTokens>& results) {
   for (std::size_t t = 0; t < kTokens; ++t) {
-    for (std::size_t c = 0; c < panel.channels; ++c) {
-      float value = results.y[t][c];
-      if (panel.last) {
-        value *= tokens.scales[t];
-        if (panel.bias != nullptr) value += panel.bias[c];
-      }
-      tokens.y[t * tokens.y_stride + c] = value;
+    if (panel.last) {
+      finish_row(panel, tokens, t, results.y[t]);
+      continue;
+    }
+    for (std::size_t c = 0; c < kBlockRows; c += 8) {
+      _mm256_storeu_ps(tokens.kept + t * kBlockRows + c, _mm256_load_ps(&results.y[t][c]));
     }
   }
 }
@@ -145,14 +170,17 @@ bool end_group(const Panel& panel, const TileTokens& tokens, std::size_t group,
 }
 
 // Calls multiply(count, tile) for tiles of nearly equal size, of at most max_tile tokens.
+//   block  of channels, the slot-th of its chunk
 //   start  [tokens, start_stride]
-//   carry  [tokens, 16]
 template <typename Multiply>
 void for_each_tile(const IntegerGemmArgs& args, std::size_t max_tile, const KBlock& k,
-                   std::size_t block, std::size_t token, std::size_t tokens,
-                   const std::int32_t* start, std::size_t start_stride, std::int32_t* carry,
+                   std::size_t block, std::size_t slot, std::size_t token, std::size_t tokens,
+                   const std::int32_t* start, std::size_t start_stride, ChunkScratch& chunk,
                    const Multiply& multiply) {
   const std::size_t tiles = ceil_div(tokens, max_tile);
+  const std::size_t first = slot * kBlockRows * kTokenBlock;
+  float* y = args.y + token * args.y_stride + block * kBlockRows;
+  const bool streamed = results_are_streamed(args, y);
   std::size_t done = 0;
   for (std::size_t i = 0; i < tiles; ++i) {
     const std::size_t count = (tokens - done) / (tiles - i);
@@ -164,9 +192,11 @@ void for_each_tile(const IntegerGemmArgs& args, std::size_t max_tile, const KBlo
                                .scales = args.x.scales + m,
                                .zero_points =
                                    args.x.zero_points == nullptr ? nullptr : args.x.zero_points + m,
-                               .carry = carry + done * kBlockRows,
-                               .y = args.y + m * args.y_stride + block * kBlockRows,
-                               .y_stride = args.y_stride});
+                               .carry = chunk.carry + first + done * kBlockRows,
+                               .kept = chunk.results + first + done * kBlockRows,
+                               .y = y + done * args.y_stride,
+                               .y_stride = args.y_stride,
+                               .streamed = streamed});
     done += count;
   }
 }

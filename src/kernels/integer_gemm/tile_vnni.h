@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include "kernels/integer_gemm/chunk_x86.h"
 #include "kernels/integer_gemm/k_blocks.h"
 #include "kernels/integer_gemm/layout.h"
 
@@ -19,14 +20,6 @@ namespace {
 constexpr std::size_t kTileRegisters = 2;
 constexpr std::size_t kTileRows = kTileRegisters * Lanes::kCount;
 constexpr std::size_t kTileBlocks = kTileRows / kBlockRows;
-// Tokens that share one unpacked panel; their codes stay in the second-level cache.
-constexpr std::size_t kTokenBlock = 252;
-// Blocks of channels whose results are kept at a time, tile by tile, until they are finished: rows
-// of y are so far apart that they would share a few sets of the caches.
-constexpr std::size_t kChunkBlocks = 16;
-// Bytes of results from which on they are written past the caches, which could not keep them: a
-// line that is not there would be read first.
-constexpr std::size_t kStreamedBytes = std::size_t{1} << 20;
 
 // A tile of so few tokens waits for memory, where its weights come from. It asks for them so many
 // bytes ahead, two lines of a stream at a time, and has separate sums for the two, since a chain of
@@ -80,18 +73,6 @@ inline Lanes broadcast_quad(const std::int8_t* x) {
   std::int32_t quad;
   __builtin_memcpy(&quad, x, sizeof(quad));
   return broadcast_lanes(quad);
-}
-
-// Whether y, the first row of a panel's results, and the rows below it are to be written past the
-// caches.
-inline bool results_are_streamed(const IntegerGemmArgs& args, const float* y) {
-  return args.x.rows * args.y_stride * sizeof(float) >= kStreamedBytes &&
-         (reinterpret_cast<std::uintptr_t>(y) | args.y_stride * sizeof(float)) % kQuadBytes == 0;
-}
-
-// Before another thread reads such results.
-inline void finish_streaming() {
-  _mm_sfence();
 }
 
 // y = results * scale + bias, the channels that exist.
@@ -339,12 +320,6 @@ inline void negative_sums(const QuantizedActivations& x, std::size_t token, std:
     }
   }
 }
-
-// What a call keeps of a chunk of channels.
-struct ChunkScratch {
-  alignas(64) float results[kChunkBlocks * kBlockRows * kTokenBlock];
-  alignas(64) std::int32_t carry[kChunkBlocks * kBlockRows * kTokenBlock];
-};
 
 // Every token of [token, token + tokens) against one panel, in tiles of nearly equal size.
 //   block  the panel's first, the slot-th of its chunk

@@ -30,7 +30,7 @@ struct Scratch {
   alignas(64) std::int32_t weight_sums[kPanelSlabs * kBlockRows];
   alignas(64) float scales[kPanelSlabs * kBlockRows];
   alignas(64) std::int32_t start[kTokenBlock * kPanelSlabs];
-  alignas(64) std::int32_t carry[kTokenBlock * kBlockRows];
+  ChunkScratch chunk;
 };
 
 // 8 zero points of a group, biased by 8, one per 32-bit lane. half: which 8 of the 16 channels.
@@ -193,18 +193,20 @@ void multiply_unpacked(const IntegerGemmArgs& args) {
   Scratch scratch;
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
-  for_each_panel(
-      args, k_blocks, kTokenBlock, 1,
+  for_each_panel_of_chunks(
+      args, k_blocks, kTokenBlock, kChunkBlocks, 1,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
         start_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
       },
-      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+      [&](std::size_t token, std::size_t tokens, std::size_t block, std::size_t slot,
+          const KBlock& k) {
         const Panel panel = panel_at(args, block, k, scratch.weights, scratch);
         unpack_block(w, block, k, scratch);
         for_each_tile(
-            args, kTileTokens, k, block, token, tokens, scratch.start, k.slabs, scratch.carry,
+            args, kTileTokens, k, block, slot, token, tokens, scratch.start, k.slabs, scratch.chunk,
             [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
       });
+  finish_streaming();
 }
 
 // kTokens tokens against one block, the nibbles u multiplied as they are stored:
@@ -301,8 +303,18 @@ void multiply_direct(const IntegerGemmArgs& args, std::size_t block, std::size_t
                     .k = {},
                     .first = true,
                     .last = true};
-  for_each_tile(args, kTokens, panel.k, block, token, kTokens, nullptr, 0, nullptr,
-                [&](std::size_t, const TileTokens& tile) { store_results(panel, tile, results); });
+  const TileTokens tokens{.x = nullptr,
+                          .start = nullptr,
+                          .x_stride = 0,
+                          .start_stride = 0,
+                          .scales = args.x.scales + token,
+                          .zero_points = nullptr,
+                          .carry = nullptr,
+                          .kept = nullptr,
+                          .y = args.y + token * args.y_stride + block * kBlockRows,
+                          .y_stride = args.y_stride,
+                          .streamed = false};
+  store_results(panel, tokens, results);
 }
 
 using MultiplyDirectFn = void (*)(const IntegerGemmArgs& args, std::size_t block,

@@ -22,7 +22,7 @@ struct Scratch {
   alignas(64) std::int32_t weight_sums[kPanelSlabs * kBlockRows];
   alignas(64) float scales[kPanelSlabs * kBlockRows];
   alignas(64) std::int32_t start[kTokenBlock * kPanelSlabs];
-  alignas(64) std::int32_t carry[kTokenBlock * kBlockRows];
+  ChunkScratch chunk;
 };
 
 // Scales, zero points and sums of the groups of a panel.
@@ -156,19 +156,22 @@ void w8a8_gemm_avx2(const IntegerGemmArgs& args) {
   const PackedWeights& w = args.w;
   const KBlocks k_blocks(w.cols, w.group_width, kPanelSlabs);
   const bool zero_point = args.x.zero_points != nullptr;
-  for_each_panel(
-      args, k_blocks, kTokenBlock, 1,
+  for_each_panel_of_chunks(
+      args, k_blocks, kTokenBlock, kChunkBlocks, 1,
       [&](std::size_t token, std::size_t tokens, const KBlock& k) {
         negative_sums(args.x, token, tokens, k_blocks.slabs(), k, scratch.start);
       },
-      [&](std::size_t token, std::size_t tokens, std::size_t block, const KBlock& k) {
+      [&](std::size_t token, std::size_t tokens, std::size_t block, std::size_t slot,
+          const KBlock& k) {
         Panel panel = panel_at(args, block, k, slab_codes(w, block, k.slab_begin), scratch);
         panel.zeros = scratch.zeros;
         prepare_block(w, block, k, zero_point, scratch);
-        for_each_tile(
-            args, kTileTokens, k, block, token, tokens, scratch.start, k.groups, scratch.carry,
-            [&](std::size_t count, const TileTokens& tile) { kTiles[count - 1](panel, tile); });
+        for_each_tile(args, kTileTokens, k, block, slot, token, tokens, scratch.start, k.groups,
+                      scratch.chunk, [&](std::size_t count, const TileTokens& tile) {
+                        kTiles[count - 1](panel, tile);
+                      });
       });
+  finish_streaming();
 }
 
 }  // namespace fptq::kernels
