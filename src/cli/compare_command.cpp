@@ -225,23 +225,24 @@ Status run_compare(const CompareOptions& options) {
              measure_costs(subjects, options.common, options.evaluation.bench_flags, console));
   }
   const auto cost_of = [&](std::size_t index) { return costs.empty() ? nullptr : &costs[index]; };
-  FPTQ_TRY(Evaluation baseline, evaluate(options.baseline, options.common, baseline_run,
-                                         baseline_evaluation, tasks, console, cost_of(0)));
-  report::Comparison page;
-  std::vector<std::filesystem::path> measured = {options.baseline};
-  page.models.push_back(figures(baseline));
-  note_noise(baseline.result, page);
-  eval::Comparison comparison;
-  comparison.baseline = std::move(baseline.result);
-
   EvaluationOptions evaluation = options.evaluation;
   const bool wants_kl = !evaluation.kl_text.empty() || evaluation.kl_budget.has_value();
   if (evaluation.kl_base.empty() && wants_kl) evaluation.kl_base = options.baseline;
+  const bool kl_follows = evaluation.kl_base == options.baseline;
+  FPTQ_TRY(Evaluation baseline,
+           evaluate(options.baseline, options.common, baseline_run, baseline_evaluation, tasks,
+                    console, {.cost = cost_of(0), .kl_follows = kl_follows}));
+  report::Comparison page;
+  std::vector<std::filesystem::path> measured = {options.baseline};
+  page.models.emplace_back();  // the baseline's, once all of it is known
+  note_noise(baseline.result, page);
+  eval::Comparison comparison;
   Status outcome;
   std::size_t index = 0;
   for (const std::filesystem::path& model : options.candidates) {
     Result<Evaluation> candidate =
-        evaluate(model, options.common, options.run, evaluation, tasks, console, cost_of(++index));
+        evaluate(model, options.common, options.run, evaluation, tasks, console,
+                 {.cost = cost_of(++index), .baseline = kl_follows ? &baseline : nullptr});
     note_outcome(candidate ? candidate->budget : candidate.error(), outcome);
     if (candidate) {
       page.models.push_back(figures(*candidate));
@@ -253,6 +254,13 @@ Status run_compare(const CompareOptions& options) {
     }
   }
   // What was measured took long: it is shown whatever came after it.
+  if (outcome || outcome.error().kind != Error::Kind::kInterrupted) {
+    note_outcome(
+        finish_evaluation(options.baseline, options.common, baseline_run, baseline, console),
+        outcome);
+  }
+  page.models.front() = figures(baseline);
+  comparison.baseline = std::move(baseline.result);
   eval::AllVerdicts verdicts = eval::judge_differences(comparison.baseline, comparison.candidates);
   comparison.verdicts = std::move(verdicts.candidates);
   comparison.pairs = std::move(verdicts.pairs);

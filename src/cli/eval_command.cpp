@@ -44,7 +44,7 @@ Status run_eval(const EvalOptions& options) {
   }
   FPTQ_TRY(const Evaluation evaluation,
            evaluate(options.model, options.common, options.run, options.evaluation, tasks, console,
-                    costs.empty() ? nullptr : costs.data()));
+                    {.cost = costs.empty() ? nullptr : costs.data()}));
   report::Comparison alone;
   alone.models.push_back(figures(evaluation));
   console.print(report::terminal_text(report::comparison_table(alone)));

@@ -13,55 +13,68 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
-#include "cli/model_input.h"
+#include "cli/evaluated_model.h"
 #include "eval/kl.h"
-#include "eval/model_logits.h"
-#include "eval/perplexity.h"
 #include "eval/resources.h"
-#include "eval/text_model.h"
 #include "report/format.h"
 #include "report/table.h"
 
 namespace fptq::cli {
 namespace {
 
-// A loaded model with everything that evaluation reads it through.
-struct EvaluatedModel {
-  LoadedModel loaded;
-  std::unique_ptr<ModelText> text;
-  std::unique_ptr<eval::ModelLogits> logits;
-  eval::TextModel view;
-};
-
-Result<EvaluatedModel> load(const std::filesystem::path& model, const CommonOptions& common,
-                            const RunOptions& run, Console& console) {
-  EvaluatedModel result;
-  FPTQ_TRY(result.loaded, load_model(model, common, run, console));
-  FPTQ_TRY(ModelText text, load_text(result.loaded));
-  result.text = std::make_unique<ModelText>(std::move(text));
-  result.logits = std::make_unique<eval::ModelLogits>(*result.loaded.model, run.kv);
-  result.view = eval::make_text_model(*result.logits, result.text->tokenizer, result.text->special,
-                                      result.loaded.model->config().max_positions);
-  return result;
-}
-
-Result<std::vector<eval::Protocol>> protocols(const std::string& name) {
-  if (name == "all") {
-    return std::vector{eval::Protocol::kGptq, eval::Protocol::kLlamaCpp, eval::Protocol::kLmEval};
-  }
-  FPTQ_TRY(const eval::Protocol protocol, eval::parse_protocol(name));
-  return std::vector{protocol};
-}
-
-Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const CommonOptions& common,
-                                      const RunOptions& run, const EvaluationOptions& options,
-                                      const std::string& name, TaskSession& session,
-                                      Console& console) {
+// The text that divergences are measured on.
+Result<std::filesystem::path> kl_file(const EvaluationOptions& options) {
   const std::filesystem::path& file =
       options.kl_text.empty() ? options.perplexity_text : options.kl_text;
-  if (file.empty()) {
-    return Error{Error::Kind::kInvalidArgument, "--kl: expected --kl-text FILE or --ppl FILE"};
+  if (!file.empty()) return file;
+  return Error{Error::Kind::kInvalidArgument, "--kl: expected --kl-text FILE or --ppl FILE"};
+}
+
+// Perplexities that take the windows of a divergence, each where it is wanted.
+struct SharingRuns {
+  PerplexityRun* base = nullptr;
+  PerplexityRun* candidate = nullptr;
+};
+
+// Lets those take the divergence's windows that have the same tokens. Errors: kl_context()'s.
+Status share_windows(const EvaluatedModel& base, const EvaluatedModel& candidate,
+                     const std::string& text, SharingRuns runs, eval::KlOptions& how) {
+  FPTQ_TRY(const std::size_t context, eval::kl_context(base.view, candidate.view, how));
+  const auto sharing = [&](PerplexityRun* run, const EvaluatedModel& model) {
+    const bool shares = run != nullptr && run->may_share(text) &&
+                        run->shares(model.view, context, base.view.block_start);
+    return shares ? run : nullptr;
+  };
+  runs = {sharing(runs.base, base), sharing(runs.candidate, candidate)};
+  if (runs.base == nullptr && runs.candidate == nullptr) return {};
+  how.on_scored = [runs](std::size_t window, const eval::WindowScore& of_base,
+                         const eval::WindowScore& of_candidate) -> Status {
+    if (runs.base != nullptr) FPTQ_TRY_VOID(runs.base->take(window, of_base));
+    if (runs.candidate != nullptr) FPTQ_TRY_VOID(runs.candidate->take(window, of_candidate));
+    return {};
+  };
+  return {};
+}
+
+// Ends an evaluation's perplexities, running what is left of them.
+Status finish_perplexities(const EvaluatedModel& model, Evaluation& evaluation, Console& console) {
+  eval::EvalResult& result = evaluation.result;
+  FPTQ_TRY(result.perplexities, evaluation.unfinished->finish(model, console));
+  evaluation.unfinished.reset();
+  for (const eval::Perplexity& measured : result.perplexities) {
+    result.published.push_back(
+        eval::published_perplexities(model.loaded.model->config(), measured));
   }
+  return {};
+}
+
+// Divergence of a candidate, whose perplexity takes windows of it, and that of the baseline, which
+// is finished here because its model is in memory. baseline: null where it is not measured.
+Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const CommonOptions& common,
+                                      const RunOptions& run, const EvaluationOptions& options,
+                                      Evaluation& evaluation, Evaluation* baseline,
+                                      TaskSession& session, Console& console) {
+  FPTQ_TRY(const std::filesystem::path file, kl_file(options));
   FPTQ_TRY(const std::string text, read_text_file(file));
   RunOptions base_run = run;
   // Both are about the candidate: what its cache costs is a part of its divergence.
@@ -76,7 +89,8 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
         common.ram_limit_bytes > taken ? common.ram_limit_bytes - taken : 1;
   }
   const std::optional<std::uint64_t> available = eval::available_memory_bytes();
-  FPTQ_TRY(const EvaluatedModel base, load(options.kl_base, base_common, base_run, console));
+  FPTQ_TRY(const EvaluatedModel base,
+           load_for_evaluation(options.kl_base, base_common, base_run, console));
   const std::uint64_t base_bytes = base.loaded.model->bytes().total();
   if (available && base_bytes > *available) {
     console.warn(fmt::format(
@@ -88,10 +102,14 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
   FPTQ_TRY(how.documents, eval::parse_document_mode(options.documents));
   how.context = run.context;
   how.max_windows = options.max_windows;
+  PerplexityRun* of_base =
+      baseline != nullptr && baseline->unfinished ? &*baseline->unfinished : nullptr;
+  PerplexityRun* of_candidate = evaluation.unfinished ? &*evaluation.unfinished : nullptr;
+  FPTQ_TRY_VOID(share_windows(base, candidate, text, {of_base, of_candidate}, how));
   std::size_t section = 0;
   if (eval::SamplesLog* log = session.log()) {
     Json key = {{"measure", "kl"},
-                {"model", model_key(name, candidate.loaded, run)},
+                {"model", model_key(evaluation.result.model, candidate.loaded, run)},
                 {"base", model_key(options.kl_base.string(), base.loaded, base_run)},
                 {"text_sha256", sha256_hex(std::as_bytes(std::span(text)))},
                 {"documents", options.documents},
@@ -109,47 +127,8 @@ Result<eval::KlDivergence> measure_kl(const EvaluatedModel& candidate, const Com
                        console.progress());
   if (!result) return session.with_hint(result.error());
   if (eval::SamplesLog* log = session.log()) log->end(section, result->window_kl.size());
+  if (of_base != nullptr) FPTQ_TRY_VOID(finish_perplexities(base, *baseline, console));
   return result;
-}
-
-// Perplexity of the text under every protocol that was asked for.
-Result<std::vector<eval::Perplexity>> measure_text(const EvaluatedModel& evaluated,
-                                                   const RunOptions& run,
-                                                   const EvaluationOptions& options,
-                                                   const std::string& name, TaskSession& session,
-                                                   Console& console) {
-  FPTQ_TRY(const std::string text, read_text_file(options.perplexity_text));
-  FPTQ_TRY(const auto wanted, protocols(options.protocol));
-  FPTQ_TRY(const eval::DocumentMode documents, eval::parse_document_mode(options.documents));
-  std::vector<eval::PerplexityOptions> how;
-  how.reserve(wanted.size());
-  std::vector<std::size_t> sections;
-  for (const eval::Protocol protocol : wanted) {
-    how.push_back({protocol, documents, run.context, options.max_windows, {}, {}});
-    eval::SamplesLog* log = session.log();
-    if (log == nullptr) continue;
-    const Json key = {{"measure", "perplexity"},
-                      {"model", model_key(name, evaluated.loaded, run)},
-                      {"protocol", eval::protocol_name(protocol)},
-                      {"text_sha256", sha256_hex(std::as_bytes(std::span(text)))},
-                      {"documents", options.documents},
-                      {"context", run.context}};
-    FPTQ_TRY(eval::Finished finished, log->begin(key));
-    how.back().finished = std::move(finished.windows);
-    sections.push_back(finished.section);
-    how.back().on_scored = [log, section = finished.section](std::size_t window,
-                                                             const eval::WindowScore& score) {
-      return log->add(section, window, score);
-    };
-  }
-  auto results =
-      eval::measure_perplexities(evaluated.view, *evaluated.loaded.pool, text,
-                                 options.perplexity_text.string(), how, console.progress());
-  if (!results) return session.with_hint(results.error());
-  for (std::size_t i = 0; i < sections.size(); ++i) {
-    session.log()->end(sections[i], (*results)[i].window_nll.size());
-  }
-  return results;
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -189,12 +168,12 @@ void add_evaluation_flags(CLI::App& command, EvaluationOptions& options) {
 
 Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOptions& common,
                             const RunOptions& run, const EvaluationOptions& options,
-                            TaskSession& tasks, Console& console,
-                            const Result<std::vector<eval::ModelCost>>* cost) {
+                            TaskSession& tasks, Console& console, const Alongside& alongside) {
+  const auto* cost = alongside.cost;
   if (cost != nullptr && !*cost) return cost->error();
   const bool own_peak = eval::reset_peak_rss();
   const auto start = std::chrono::steady_clock::now();
-  FPTQ_TRY(EvaluatedModel evaluated, load(model, common, run, console));
+  FPTQ_TRY(EvaluatedModel evaluated, load_for_evaluation(model, common, run, console));
   Evaluation evaluation;
   eval::EvalResult& result = evaluation.result;
   result.model = model.string();
@@ -204,21 +183,29 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
   result.resources.disk_bytes_of = eval::disk_bytes(*evaluated.loaded.checkpoint);
   result.resources.weights_bytes = evaluated.loaded.model->bytes().total();
 
+  const bool kl_runs = !options.kl_base.empty();
   if (!options.perplexity_text.empty()) {
-    FPTQ_TRY(result.perplexities,
-             measure_text(evaluated, run, options, result.model, tasks, console));
-    for (const eval::Perplexity& measured : result.perplexities) {
-      result.published.push_back(
-          eval::published_perplexities(evaluated.loaded.model->config(), measured));
+    FPTQ_TRY(evaluation.unfinished,
+             PerplexityRun::begin({options.perplexity_text, options.protocol, options.documents,
+                                   options.max_windows, run.context},
+                                  evaluated, run, result.model, tasks));
+    bool waits = false;
+    if (kl_runs || alongside.kl_follows) {
+      FPTQ_TRY(const std::filesystem::path file, kl_file(options));
+      FPTQ_TRY(const std::string text, read_text_file(file));
+      waits = evaluation.unfinished->may_share(text);
     }
+    FPTQ_TRY_VOID(waits ? evaluation.unfinished->measure_unshared(evaluated, console)
+                        : finish_perplexities(evaluated, evaluation, console));
   }
   FPTQ_TRY(result.tasks, tasks.run(result.model, evaluated.loaded, *evaluated.text, evaluated.view,
                                    run, console));
   if (own_peak) result.resources.peak_rss_bytes = eval::peak_rss_bytes();
   if (cost != nullptr) eval::add_costs(**cost, result.resources);
   evaluation.receipt = evaluated.loaded.model->receipt();
-  if (!options.kl_base.empty()) {
-    FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, result.model, tasks, console));
+  if (kl_runs) {
+    FPTQ_TRY(result.kl, measure_kl(evaluated, common, run, options, evaluation, alongside.baseline,
+                                   tasks, console));
     if (options.kl_budget && !(result.kl->mean <= *options.kl_budget)) {
       evaluation.budget =
           Error{Error::Kind::kCheckFailed,
@@ -226,7 +213,17 @@ Result<Evaluation> evaluate(const std::filesystem::path& model, const CommonOpti
                             *options.kl_budget, result.model, result.kl->mean)};
     }
   }
+  if (evaluation.unfinished && !alongside.kl_follows) {
+    FPTQ_TRY_VOID(finish_perplexities(evaluated, evaluation, console));
+  }
   return evaluation;
+}
+
+Status finish_evaluation(const std::filesystem::path& model, const CommonOptions& common,
+                         const RunOptions& run, Evaluation& evaluation, Console& console) {
+  if (!evaluation.unfinished) return {};
+  FPTQ_TRY(const EvaluatedModel evaluated, load_for_evaluation(model, common, run, console));
+  return finish_perplexities(evaluated, evaluation, console);
 }
 
 void print_published(const eval::EvalResult& result, Console& console) {

@@ -13,18 +13,6 @@
 namespace fptq::eval {
 namespace {
 
-Result<std::size_t> choose_context(const TextModel& base, const TextModel& candidate,
-                                   const KlOptions& options) {
-  if (options.context == 0) {
-    return default_context(Protocol::kLlamaCpp, std::min(base.context, candidate.context));
-  }
-  const std::size_t smallest = smallest_context(Protocol::kLlamaCpp);
-  if (options.context >= smallest) return options.context;
-  return Error{Error::Kind::kInvalidArgument,
-               "context: expected at least " + std::to_string(smallest) +
-                   " tokens for a KL divergence, got " + std::to_string(options.context)};
-}
-
 // The ids of the text, which have to be the same for both models.
 Result<std::vector<TokenId>> encode_for_both(const TextModel& base, const TextModel& candidate,
                                              std::string_view text) {
@@ -61,13 +49,23 @@ Result<std::vector<TokenId>> encode_for_both(const TextModel& base, const TextMo
 // positions are in memory, however many windows there are.
 class Comparer {
  public:
-  Comparer(LogitsSource& base, LogitsSource& candidate, ThreadPool& pool)
-      : base_(base), candidate_(candidate), pool_(&pool), vocabulary_(base.vocabulary()) {}
+  // What a window gave.
+  struct Outcome {
+    std::span<const TokenDivergence> positions;  // valid until the next call
+    WindowScore base;                            // 0 unless scores are wanted
+    WindowScore candidate;
+  };
 
-  // The positions of a window, valid until the next call.
-  Result<std::span<const TokenDivergence>> compare(std::span<const TokenId> tokens,
-                                                   std::size_t first_scored) {
+  Comparer(LogitsSource& base, LogitsSource& candidate, ThreadPool& pool, bool wants_scores)
+      : base_(base),
+        candidate_(candidate),
+        pool_(&pool),
+        vocabulary_(base.vocabulary()),
+        wants_scores_(wants_scores) {}
+
+  Result<Outcome> compare(std::span<const TokenId> tokens, std::size_t first_scored) {
     positions_.clear();
+    Outcome outcome;
     FPTQ_TRY_VOID(base_.open(tokens, first_scored));
     FPTQ_TRY_VOID(candidate_.open(tokens, first_scored));
     for (std::size_t i = first_scored; i < tokens.size();) {
@@ -77,33 +75,67 @@ class Comparer {
       rows_.resize(rows);
       pool_->parallel_for(rows, 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t r = begin; r < end; ++r) {
-          rows_[r] = compare_logits(p.subspan(r * vocabulary_, vocabulary_),
-                                    q.subspan(r * vocabulary_, vocabulary_), tokens[i + r]);
+          rows_[r] = look_at(p.subspan(r * vocabulary_, vocabulary_),
+                             q.subspan(r * vocabulary_, vocabulary_), tokens[i + r]);
         }
       });
-      for (const TokenDivergence& row : rows_) {
-        if (std::isnan(row.kl) || std::isnan(row.delta_p) || std::isnan(row.base_top_p)) {
+      for (const Row& row : rows_) {
+        const TokenDivergence& position = row.divergence;
+        if (std::isnan(position.kl) || std::isnan(position.delta_p) ||
+            std::isnan(position.base_top_p)) {
           return Error{Error::Kind::kFormat,
                        "KL divergence: expected finite logits, got infinity or NaN. Are the "
                        "weights damaged?"};
         }
-        positions_.push_back(row);
+        positions_.push_back(position);
+        outcome.base.add(row.base_nll);
+        outcome.candidate.add(row.candidate_nll);
       }
       i += rows;
     }
-    return std::span<const TokenDivergence>(positions_);
+    outcome.positions = positions_;
+    return outcome;
   }
 
  private:
+  struct Row {
+    TokenDivergence divergence;
+    double base_nll = 0.0;  // of the token that follows, nats
+    double candidate_nll = 0.0;
+  };
+
+  // base, candidate: [V].
+  [[nodiscard]] Row look_at(std::span<const float> base, std::span<const float> candidate,
+                            TokenId target) const {
+    Row row{compare_logits(base, candidate, target)};
+    if (!wants_scores_) return row;
+    row.base_nll = negative_log_likelihood(base, target);
+    row.candidate_nll = negative_log_likelihood(candidate, target);
+    return row;
+  }
+
   WindowReader base_;
   WindowReader candidate_;
   ThreadPool* pool_;
   std::size_t vocabulary_;
-  std::vector<TokenDivergence> rows_;
+  bool wants_scores_;
+  std::vector<Row> rows_;
   std::vector<TokenDivergence> positions_;
 };
 
 }  // namespace
+
+Result<std::size_t> kl_context(const TextModel& base, const TextModel& candidate,
+                               const KlOptions& options) {
+  if (options.context == 0) {
+    return default_context(Protocol::kLlamaCpp, std::min(base.context, candidate.context));
+  }
+  const std::size_t smallest = smallest_context(Protocol::kLlamaCpp);
+  if (options.context >= smallest) return options.context;
+  return Error{Error::Kind::kInvalidArgument,
+               "context: expected at least " + std::to_string(smallest) +
+                   " tokens for a KL divergence, got " + std::to_string(options.context)};
+}
 
 Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidate, ThreadPool& pool,
                                 std::string_view text, const std::string& name,
@@ -111,7 +143,7 @@ Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidat
   FPTQ_CHECK(
       base.logits != nullptr && candidate.logits != nullptr && base.encode && candidate.encode,
       "two models and their tokenizers");
-  FPTQ_TRY(const std::size_t context, choose_context(base, candidate, options));
+  FPTQ_TRY(const std::size_t context, kl_context(base, candidate, options));
   FPTQ_TRY(const DocumentSet set,
            make_documents(Protocol::kLlamaCpp, options.documents, text, name));
   FPTQ_TRY(const std::vector<TokenId> stream,
@@ -127,7 +159,7 @@ Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidat
     windows.resize(options.max_windows);
   }
 
-  Comparer comparer(*base.logits, *candidate.logits, pool);
+  Comparer comparer(*base.logits, *candidate.logits, pool, options.on_scored != nullptr);
   DivergenceCollector collector;
   for (std::size_t w = 0; w < windows.size(); ++w) {
     const Window& window = windows[w];
@@ -138,10 +170,10 @@ Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidat
     } else {
       const std::vector<TokenId> tokens =
           window_tokens(Protocol::kLlamaCpp, window, stream, base.block_start);
-      FPTQ_TRY(const std::span<const TokenDivergence> positions,
-               comparer.compare(tokens, window.first_scored));
-      for (const TokenDivergence& position : positions) collector.add(position);
-      if (options.on_compared) FPTQ_TRY_VOID(options.on_compared(w, positions));
+      FPTQ_TRY(const Comparer::Outcome outcome, comparer.compare(tokens, window.first_scored));
+      for (const TokenDivergence& position : outcome.positions) collector.add(position);
+      if (options.on_compared) FPTQ_TRY_VOID(options.on_compared(w, outcome.positions));
+      if (options.on_scored) FPTQ_TRY_VOID(options.on_scored(w, outcome.base, outcome.candidate));
     }
     if (!report_progress(progress, "KL divergence", w + 1, windows.size())) {
       return Error{Error::Kind::kInterrupted, "KL divergence: interrupted"};

@@ -16,6 +16,7 @@
 #include "eval/divergence.h"
 #include "eval/documents.h"
 #include "eval/logits_source.h"
+#include "eval/window_score.h"
 
 namespace fptq::eval {
 
@@ -28,7 +29,15 @@ struct KlOptions {
   // Called for each further window.
   std::function<Status(std::size_t window, std::span<const TokenDivergence> positions)>
       on_compared = {};
+  // Called for each further window with what either model gave its tokens: the scores, to the bit,
+  // of measure_perplexity() under Protocol::kLlamaCpp in the same window of the same text.
+  std::function<Status(std::size_t window, const WindowScore& base, const WindowScore& candidate)>
+      on_scored = {};
 };
+
+// Tokens in a window of measure_kl(). Errors: kInvalidArgument for a context below 3.
+[[nodiscard]] Result<std::size_t> kl_context(const TextModel& base, const TextModel& candidate,
+                                             const KlOptions& options);
 
 // Compares in the windows of Protocol::kLlamaCpp, so that the numbers stand beside those of
 // llama-perplexity --kl-divergence: the second half of each, in double precision, logits of a few
@@ -36,7 +45,7 @@ struct KlOptions {
 //
 // Errors: kInvalidArgument where the models differ in vocabulary or tokenize the text
 // differently, with what differs, and for a context below 3; otherwise measure_perplexity()'s
-// and those of on_compared.
+// and those of on_compared and on_scored.
 [[nodiscard]] Result<KlDivergence> measure_kl(const TextModel& base, const TextModel& candidate,
                                               ThreadPool& pool, std::string_view text,
                                               const std::string& name, const KlOptions& options,

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "eval/fake_model.h"
+#include "eval/perplexity.h"
 
 namespace fptq::eval {
 namespace {
@@ -59,6 +63,59 @@ TEST(Kl, OfAModelWithItselfIsExactlyZero) {
   EXPECT_EQ(result->max, 0.0);
   EXPECT_EQ(result->top1_agreement, 1.0);
   EXPECT_EQ(result->rms_delta_p, 0.0);
+}
+
+TEST(Kl, ScoresEachWindowAsAPerplexityDoes) {
+  BigramModel base = coin(0.7);
+  BigramModel candidate = coin(0.35);
+  ThreadPool pool(2);
+  std::map<std::size_t, WindowScore> scores[2];
+  KlOptions options;
+  options.context = 7;
+  options.on_scored = [&](std::size_t window, const WindowScore& of_base,
+                          const WindowScore& of_candidate) {
+    scores[0][window] = of_base;
+    scores[1][window] = of_candidate;
+    return Status();
+  };
+  const TextModel models[] = {base.text_model(true, 8), candidate.text_model(true, 8)};
+  const std::string text = "abbabaabbbababbaababb";
+  ASSERT_TRUE(measure_kl(models[0], models[1], pool, text, "text.txt", options));
+  for (std::size_t m = 0; m < 2; ++m) {
+    PerplexityOptions alone;
+    alone.protocol = Protocol::kLlamaCpp;
+    alone.context = 7;
+    std::size_t windows = 0;
+    alone.on_scored = [&](std::size_t window, const WindowScore& expected) {
+      ++windows;
+      EXPECT_EQ(scores[m].at(window).nll, expected.nll);
+      EXPECT_EQ(scores[m].at(window).moments.count(), expected.moments.count());
+      EXPECT_EQ(scores[m].at(window).moments.mean(), expected.moments.mean());
+      EXPECT_EQ(scores[m].at(window).moments.standard_error(), expected.moments.standard_error());
+      return Status();
+    };
+    ASSERT_TRUE(measure_perplexity(models[m], pool, text, "text.txt", alone));
+    EXPECT_EQ(windows, 3u);
+    EXPECT_EQ(scores[m].size(), 3u);
+  }
+  EXPECT_NE(scores[0].at(0).nll, scores[1].at(0).nll);
+}
+
+TEST(Kl, DoesNotScoreWindowsThatItKnows) {
+  BigramModel base = coin(0.7);
+  BigramModel candidate = coin(0.35);
+  ThreadPool pool(1);
+  KlOptions options;
+  options.context = 4;
+  options.finished[0] = {TokenDivergence{0.5, true, 0.0, 0.75}};
+  std::vector<std::size_t> scored;
+  options.on_scored = [&](std::size_t window, const WindowScore&, const WindowScore&) {
+    scored.push_back(window);
+    return Status();
+  };
+  ASSERT_TRUE(measure_kl(base.text_model(false, 8), candidate.text_model(false, 8), pool,
+                         "abababab", "text.txt", options));
+  EXPECT_EQ(scored, std::vector<std::size_t>{1});
 }
 
 TEST(Kl, RefusesModelsThatCannotBeCompared) {

@@ -200,10 +200,7 @@ Status run_pass(const Pass& pass, const std::vector<PerplexityOptions>& options,
   FPTQ_TRY(const std::span<const double> nll, scorer.score(pass.tokens, first_scored));
   for (const Pass::Use& use : pass.uses) {
     WindowScore score;
-    for (const double value : nll.subspan(use.first_scored - first_scored)) {
-      score.nll += value;
-      score.moments.add(value);
-    }
+    for (const double value : nll.subspan(use.first_scored - first_scored)) score.add(value);
     plans[use.plan].scores[use.window] = score;
     const PerplexityOptions& how = options[use.plan];
     if (how.on_scored && !how.finished.contains(use.window)) {

@@ -16,15 +16,10 @@
 #include "eval/documents.h"
 #include "eval/logits_source.h"
 #include "eval/statistics.h"
+#include "eval/window_score.h"
 #include "eval/windows.h"
 
 namespace fptq::eval {
-
-// What one window gave.
-struct WindowScore {
-  double nll = 0.0;        // sum over the scored tokens, nats
-  RunningMoments moments;  // of its tokens' nll
-};
 
 struct PerplexityOptions {
   Protocol protocol = Protocol::kGptq;

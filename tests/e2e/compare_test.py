@@ -88,6 +88,34 @@ class Compare(harness.ProgramTest):
         alone = self.json_of('eval', self.candidates[0], '--ppl', self.text)
         self.assertEqual(alone['ppl'], found['candidates'][0]['ppl'])
 
+    def test_windows_that_a_divergence_shares_give_the_same_perplexity(self):
+        for flags in (('--protocol', 'llamacpp', '--ctx', 64),
+                      ('--protocol', 'llamacpp', '--ctx', 64, '--windows', 3),
+                      ('--protocol', 'all', '--ctx', 64)):
+            apart = self.json_of('compare', self.model, *self.candidates, '--ppl', self.text, *flags)
+            samples = self.folder / 'shared.jsonl'
+            shared = self.json_of('compare', self.model, *self.candidates, '--ppl', self.text, *flags,
+                                  '--kl-text', self.text, '--samples-out', samples)
+            alone = self.json_of('eval', self.candidates[0], '--ppl', self.text, *flags,
+                                 '--kl', self.model)
+            self.assertEqual(apart['baseline']['ppl'], shared['baseline']['ppl'])
+            for before, after in zip(apart['candidates'], shared['candidates'], strict=True):
+                self.assertEqual(before['ppl'], after['ppl'])
+            self.assertEqual(alone['kl'], shared['candidates'][0]['kl'])
+            self.assertEqual(alone['ppl'], shared['candidates'][0]['ppl'])
+            lines = [json.loads(line) for line in samples.read_text().splitlines()]
+            windows = [line for line in lines if line.get('protocol') == 'llamacpp']
+            self.assertEqual(3 * shared['candidates'][0]['kl']['windows'], len(windows))
+            self.assertFalse(samples.with_name('shared.jsonl.partial').exists())
+
+    def test_a_perplexity_that_waits_for_a_divergence_needs_none(self):
+        alone = self.json_of('eval', self.model, '--ppl', self.text, '--protocol', 'llamacpp')
+        result = harness.fptq('compare', self.model, self.folder / 'absent', '--ppl', self.text,
+                              '--protocol', 'llamacpp', '--kl-text', self.text)
+        self.assertEqual(3, result.returncode)
+        self.assertIn('absent', result.stderr.decode())
+        self.assertIn(f'{alone["ppl"][0]["value"]:.2f}', result.stdout.decode())
+
     def test_differences_are_tested_on_the_same_documents(self):
         # Another model altogether, a quantized one, and the baseline itself.
         cfg = tiny.config()
