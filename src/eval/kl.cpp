@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "base/check.h"
+#include "eval/logit_row.h"
 #include "eval/softmax.h"
 #include "eval/windows.h"
+#include "ops/exp.h"
 
 namespace fptq::eval {
 namespace {
@@ -61,6 +63,7 @@ class Comparer {
         candidate_(candidate),
         pool_(&pool),
         vocabulary_(base.vocabulary()),
+        exp_(base.isa()),
         wants_scores_(wants_scores) {}
 
   Result<Outcome> compare(std::span<const TokenId> tokens, std::size_t first_scored) {
@@ -109,8 +112,8 @@ class Comparer {
                             TokenId target) const {
     Row row{compare_logits(base, candidate, target)};
     if (!wants_scores_) return row;
-    row.base_nll = negative_log_likelihood(base, target);
-    row.candidate_nll = negative_log_likelihood(candidate, target);
+    row.base_nll = negative_log_likelihood(base, target, exp_);
+    row.candidate_nll = negative_log_likelihood(candidate, target, exp_);
     return row;
   }
 
@@ -118,6 +121,7 @@ class Comparer {
   WindowReader candidate_;
   ThreadPool* pool_;
   std::size_t vocabulary_;
+  ops::Exp exp_;
   bool wants_scores_;
   std::vector<Row> rows_;
   std::vector<TokenDivergence> positions_;

@@ -70,4 +70,10 @@ LogitRow look_at_row(std::span<const float> logits, const ops::Exp& exp) {
   return {static_cast<double>(highest) + std::log(sum), static_cast<text::TokenId>(top)};
 }
 
+double negative_log_likelihood(std::span<const float> logits, text::TokenId target,
+                               const ops::Exp& exp) {
+  return look_at_row(logits, exp).norm -
+         static_cast<double>(logits[static_cast<std::size_t>(target)]);
+}
+
 }  // namespace fptq::eval

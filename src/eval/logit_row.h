@@ -22,4 +22,9 @@ struct LogitRow {
 // less than 2^-24 (2.2 + log V): 8e-7 for 49152 logits.
 [[nodiscard]] LogitRow look_at_row(std::span<const float> logits, const ops::Exp& exp);
 
+// -log softmax(logits)[target], in nats, as exact as look_at_row()'s norm. target: an index of
+// logits. NaN where a logit is NaN or +infinity.
+[[nodiscard]] double negative_log_likelihood(std::span<const float> logits, text::TokenId target,
+                                             const ops::Exp& exp);
+
 }  // namespace fptq::eval

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "base/cpu.h"
@@ -25,6 +27,10 @@ std::vector<float> random_logits(Rng& random, std::size_t count, double spread) 
 
 LogitRow look(const std::vector<float>& logits, Isa isa = best_isa()) {
   return look_at_row(logits, ops::Exp(isa));
+}
+
+double nll_of(std::span<const float> logits, text::TokenId target) {
+  return negative_log_likelihood(logits, target, ops::Exp(best_isa()));
 }
 
 TEST(LogitRow, StaysWithinTheBoundOfItsComment) {
@@ -73,6 +79,31 @@ TEST(LogitRow, IsNotANumberWhereALogitIsNone) {
   EXPECT_TRUE(std::isnan(look(logits).norm));
   EXPECT_TRUE(std::isnan(look({kNan, kNan}).norm));
   EXPECT_TRUE(std::isnan(look({-kInfinity, -kInfinity}).norm));
+}
+
+TEST(NegativeLogLikelihood, IsLogOfTheVocabularyForEqualLogits) {
+  const std::array<float, 4> logits = {3.0f, 3.0f, 3.0f, 3.0f};
+  EXPECT_DOUBLE_EQ(nll_of(logits, 2), std::log(4.0));
+}
+
+TEST(NegativeLogLikelihood, DoesNotOverflowNorUnderflow) {
+  const std::array<float, 2> large = {1e30f, 0.0f};
+  EXPECT_EQ(nll_of(large, 0), 0.0);
+  EXPECT_DOUBLE_EQ(nll_of(large, 1), static_cast<double>(1e30f));
+  const std::array<float, 2> small = {-1000.0f, -1000.0f};
+  EXPECT_NEAR(nll_of(small, 0), std::log(2.0), 1e-12);
+}
+
+TEST(NegativeLogLikelihood, GivesAMaskedTokenNoProbability) {
+  const std::array<float, 2> logits = {0.0f, -kInfinity};
+  EXPECT_EQ(nll_of(logits, 0), 0.0);
+  EXPECT_EQ(nll_of(logits, 1), std::numeric_limits<double>::infinity());
+}
+
+TEST(NegativeLogLikelihood, IsNotANumberWhereALogitIsNone) {
+  EXPECT_TRUE(std::isnan(nll_of(std::array{0.0f, std::nanf("")}, 0)));
+  EXPECT_TRUE(std::isnan(nll_of(std::array{std::nanf(""), 0.0f}, 1)));
+  EXPECT_TRUE(std::isnan(nll_of(std::array{kInfinity, 0.0f}, 1)));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/result.h"
 #include "text/tokenizer.h"
 
@@ -23,6 +24,9 @@ class LogitsSource {
 
   // V: entries of a row of logits.
   [[nodiscard]] virtual std::size_t vocabulary() const = 0;
+
+  // Whose vector units look at logits. Numbers do not depend on it.
+  [[nodiscard]] virtual Isa isa() const { return Isa::kScalar; }
 
   // Forgets everything; the sequence that follows will have total_length tokens.
   [[nodiscard]] virtual Status begin(std::size_t total_length) = 0;

@@ -21,6 +21,7 @@ class ModelLogits final : public LogitsSource {
       : model_(&model), kv_(kv) {}
 
   [[nodiscard]] std::size_t vocabulary() const override { return model_->config().vocab_size; }
+  [[nodiscard]] Isa isa() const override { return model_->isa(); }
   // Errors: kLimit where the cache does not fit.
   [[nodiscard]] Status begin(std::size_t total_length) override;
   [[nodiscard]] Status append(std::span<const TokenId> ids, std::span<float> logits) override;

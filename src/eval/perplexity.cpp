@@ -9,8 +9,9 @@
 
 #include "base/check.h"
 #include "base/sha256.h"
-#include "eval/softmax.h"
+#include "eval/logit_row.h"
 #include "eval/statistics.h"
+#include "ops/exp.h"
 
 namespace fptq::eval {
 namespace {
@@ -92,7 +93,7 @@ Error too_short(const std::string& name, Protocol protocol, std::size_t context,
 class Scorer {
  public:
   Scorer(LogitsSource& source, ThreadPool& pool)
-      : reader_(source), pool_(&pool), vocabulary_(source.vocabulary()) {}
+      : reader_(source), pool_(&pool), vocabulary_(source.vocabulary()), exp_(source.isa()) {}
 
   // The negative log-likelihoods of tokens [first_scored, end), valid until the next call.
   Result<std::span<const double>> score(std::span<const TokenId> tokens, std::size_t first_scored) {
@@ -104,8 +105,8 @@ class Scorer {
       const std::span<double> nll = std::span(nll_).subspan(i - first_scored, rows);
       pool_->parallel_for(rows, 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t r = begin; r < end; ++r) {
-          nll[r] =
-              negative_log_likelihood(logits.subspan(r * vocabulary_, vocabulary_), tokens[i + r]);
+          nll[r] = negative_log_likelihood(logits.subspan(r * vocabulary_, vocabulary_),
+                                           tokens[i + r], exp_);
         }
       });
       for (std::size_t r = 0; r < rows; ++r) {
@@ -123,6 +124,7 @@ class Scorer {
   WindowReader reader_;
   ThreadPool* pool_;
   std::size_t vocabulary_;
+  ops::Exp exp_;
   std::vector<double> nll_;
 };
 

@@ -18,10 +18,6 @@ text::TokenId most_probable(std::span<const float> logits) {
       std::distance(logits.begin(), std::max_element(logits.begin(), logits.end())));
 }
 
-double negative_log_likelihood(std::span<const float> logits, text::TokenId target) {
-  return log_sum_exp(logits) - at(logits, target);
-}
-
 TokenDivergence compare_logits(std::span<const float> base, std::span<const float> candidate,
                                text::TokenId target) {
   const double base_norm = log_sum_exp(base);

@@ -10,9 +10,6 @@
 
 namespace fptq::eval {
 
-// -log softmax(logits)[target], in nats. target: an index of logits.
-[[nodiscard]] double negative_log_likelihood(std::span<const float> logits, text::TokenId target);
-
 // The index of the highest logit, of equals the lowest: the most probable token.
 [[nodiscard]] text::TokenId most_probable(std::span<const float> logits);
 

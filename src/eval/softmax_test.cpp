@@ -15,31 +15,6 @@ float log_of(double p) {
   return static_cast<float>(std::log(p));
 }
 
-TEST(NegativeLogLikelihood, IsLogOfTheVocabularyForEqualLogits) {
-  const std::array<float, 4> logits = {3.0f, 3.0f, 3.0f, 3.0f};
-  EXPECT_DOUBLE_EQ(negative_log_likelihood(logits, 2), std::log(4.0));
-}
-
-TEST(NegativeLogLikelihood, DoesNotOverflowNorUnderflow) {
-  const std::array<float, 2> large = {1e30f, 0.0f};
-  EXPECT_EQ(negative_log_likelihood(large, 0), 0.0);
-  EXPECT_DOUBLE_EQ(negative_log_likelihood(large, 1), static_cast<double>(1e30f));
-  const std::array<float, 2> small = {-1000.0f, -1000.0f};
-  EXPECT_NEAR(negative_log_likelihood(small, 0), std::log(2.0), 1e-12);
-}
-
-TEST(NegativeLogLikelihood, GivesAMaskedTokenNoProbability) {
-  const std::array<float, 2> logits = {0.0f, -kInfinity};
-  EXPECT_EQ(negative_log_likelihood(logits, 0), 0.0);
-  EXPECT_EQ(negative_log_likelihood(logits, 1), std::numeric_limits<double>::infinity());
-}
-
-TEST(NegativeLogLikelihood, IsNotANumberWhereALogitIsNone) {
-  EXPECT_TRUE(std::isnan(negative_log_likelihood(std::array{0.0f, std::nanf("")}, 0)));
-  EXPECT_TRUE(std::isnan(negative_log_likelihood(std::array{std::nanf(""), 0.0f}, 1)));
-  EXPECT_TRUE(std::isnan(negative_log_likelihood(std::array{kInfinity, 0.0f}, 1)));
-}
-
 // p = (1/2, 1/4, 1/4), q = (1/4, 1/4, 1/2): KL = 1/2 log 2 - 1/4 log 2.
 TEST(CompareLogits, MatchesADivergenceByHand) {
   const std::array<float, 3> base = {log_of(0.5), log_of(0.25), log_of(0.25)};
