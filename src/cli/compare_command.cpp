@@ -267,6 +267,10 @@ Status run_compare(const CompareOptions& options) {
   for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {
     page.models[i + 1].verdicts = figures(comparison.verdicts[i]);
   }
+  for (const eval::CandidatePair& pair : comparison.pairs) {
+    // The baseline is the page's first model.
+    page.pairs.push_back({pair.first + 1, pair.second + 1, figures(pair.verdicts)});
+  }
   print_comparison(page, console);
   print_verdicts(comparison, console);
   print_published(comparison.baseline, console);

@@ -70,10 +70,10 @@ struct TaskFigure {
   std::optional<double> perplexity_error;
 };
 
-// What a paired test says of a candidate beside the baseline.
+// What a paired test says of a candidate beside the baseline, or beside another candidate.
 struct VerdictFigure {
   std::string measure;        // the column it is about: measure_name()
-  double difference = 0.0;    // candidate - baseline, in the measure's unit
+  double difference = 0.0;    // candidate - baseline (or other candidate), in the measure's unit
   std::optional<double> low;  // confidence interval of the difference
   std::optional<double> high;
   std::optional<double> p;  // of a difference at least that large where there is none
@@ -156,12 +156,20 @@ struct ModelFigures {
   std::vector<ContinuationFigure> continuations;  // of Comparison::prompts, or empty
 };
 
+// What tells two candidates apart, the first in the place of the baseline.
+struct PairFigure {
+  std::size_t first = 0;  // of Comparison::models
+  std::size_t second = 0;
+  std::vector<VerdictFigure> verdicts;
+};
+
 struct Comparison {
   std::vector<ModelFigures> models;  // the baseline first; at least one
   // Command, version, machine, date, texts: whatever lets somebody repeat the measurement.
   std::vector<std::pair<std::string, std::string>> provenance;
   std::vector<std::string> warnings;
   std::vector<std::string> prompts = {};  // of the sample texts
+  std::vector<PairFigure> pairs = {};     // of candidates
 };
 
 // What VerdictFigure::measure calls a perplexity, an accuracy, and the divergence: "ppl gptq",
@@ -192,7 +200,8 @@ struct Comparison {
 [[nodiscard]] std::vector<std::string> summary_sentences(const Comparison& comparison);
 
 // Every number with all its digits under a header of names, a line each model (RFC 4180, but lines
-// end in "\n"); columns of which no model has a value are left out, and so are lists.
+// end in "\n"); columns of which no model has a value are left out, and so are lists. A pair of
+// candidates stands in the line of its second: "arc_easy acc p beside FIRST".
 [[nodiscard]] std::string comparison_csv(const Comparison& comparison);
 
 // The summary, the table with its legend, verdicts and how it was measured, as GitHub-flavoured

@@ -102,29 +102,68 @@ void add_task(std::vector<CsvColumn>& columns, const TaskFigure& wanted) {
   add("_perplexity_stderr", [](Figure f) { return exact(f.perplexity_error); });
 }
 
+// The measures of some verdicts, each once, behind those that are known.
+void add_measures(const std::vector<VerdictFigure>& verdicts, std::vector<std::string>& measures) {
+  for (const VerdictFigure& verdict : verdicts) {
+    if (std::find(measures.begin(), measures.end(), verdict.measure) == measures.end()) {
+      measures.push_back(verdict.measure);
+    }
+  }
+}
+
+// The columns of one verdict. find: const VerdictFigure* of a model, null where it has none.
+template <typename Find>
+void add_verdict(std::vector<CsvColumn>& columns, const std::string& measure,
+                 const std::string& beside, Find find) {
+  const auto add = [&](const std::string& name, auto read) {
+    columns.push_back({measure + " " + name + beside, [find, read](const ModelFigures& model) {
+                         const VerdictFigure* verdict = find(model);
+                         return verdict == nullptr ? std::string() : read(*verdict);
+                       }});
+  };
+  using Verdict = const VerdictFigure&;
+  add("difference", [](Verdict v) { return exact(v.difference); });
+  add("difference low", [](Verdict v) { return exact(v.low); });
+  add("difference high", [](Verdict v) { return exact(v.high); });
+  add("p", [](Verdict v) { return exact(v.p); });
+  add("distinguishable", [](Verdict v) { return std::string(v.distinguishable ? "yes" : "no"); });
+}
+
 // Of every measure that some candidate has a verdict on.
 void add_verdicts(std::vector<CsvColumn>& columns, const Comparison& comparison) {
   std::vector<std::string> measures;
-  for (const ModelFigures& model : comparison.models) {
-    for (const VerdictFigure& verdict : model.verdicts) {
-      if (std::find(measures.begin(), measures.end(), verdict.measure) == measures.end()) {
-        measures.push_back(verdict.measure);
-      }
+  for (const ModelFigures& model : comparison.models) add_measures(model.verdicts, measures);
+  for (const std::string& measure : measures) {
+    add_verdict(columns, measure, "",
+                [measure](const ModelFigures& model) { return verdict_of(model, measure); });
+  }
+}
+
+// What tells `model` from the candidate `first` by this measure; null where it was not compared.
+const VerdictFigure* verdict_beside(const Comparison& comparison, const ModelFigures& model,
+                                    std::size_t first, const std::string& measure) {
+  for (const PairFigure& pair : comparison.pairs) {
+    if (pair.first != first || &comparison.models[pair.second] != &model) continue;
+    for (const VerdictFigure& verdict : pair.verdicts) {
+      if (verdict.measure == measure) return &verdict;
     }
   }
-  for (const std::string& measure : measures) {
-    const auto add = [&](const std::string& name, auto read) {
-      columns.push_back({measure + " " + name, [measure, read](const ModelFigures& model) {
-                           const VerdictFigure* verdict = verdict_of(model, measure);
-                           return verdict == nullptr ? std::string() : read(*verdict);
-                         }});
-    };
-    using Verdict = const VerdictFigure&;
-    add("difference", [](Verdict v) { return exact(v.difference); });
-    add("difference low", [](Verdict v) { return exact(v.low); });
-    add("difference high", [](Verdict v) { return exact(v.high); });
-    add("p", [](Verdict v) { return exact(v.p); });
-    add("distinguishable", [](Verdict v) { return std::string(v.distinguishable ? "yes" : "no"); });
+  return nullptr;
+}
+
+// Of every measure and candidate that another one is beside.
+void add_pairs(std::vector<CsvColumn>& columns, const Comparison& comparison) {
+  for (std::size_t first = 0; first < comparison.models.size(); ++first) {
+    std::vector<std::string> measures;
+    for (const PairFigure& pair : comparison.pairs) {
+      if (pair.first == first) add_measures(pair.verdicts, measures);
+    }
+    for (const std::string& measure : measures) {
+      add_verdict(columns, measure, " beside " + comparison.models[first].name,
+                  [&comparison, first, measure](const ModelFigures& model) {
+                    return verdict_beside(comparison, model, first, measure);
+                  });
+    }
   }
 }
 
@@ -157,6 +196,7 @@ std::vector<CsvColumn> csv_columns(const Comparison& comparison) {
   columns.push_back(member("energy_j_per_token", &M::energy_j_per_token));
   columns.push_back(member("other_work", &M::other_work));
   add_verdicts(columns, comparison);
+  add_pairs(columns, comparison);
   return columns;
 }
 

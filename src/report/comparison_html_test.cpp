@@ -10,6 +10,7 @@ namespace {
 
 using testing::full_sample;
 using testing::sample;
+using testing::sample_with_pair;
 
 std::size_t count(const std::string& text, const std::string& wanted) {
   std::size_t found = 0;
@@ -63,6 +64,13 @@ TEST(ComparisonHtml, HasASectionForEverythingThatWasMeasured) {
         "median 21.0 ms, p95 29.0 ms", "\u2248 not distinguishable"}) {
     EXPECT_TRUE(has(page, text)) << text;
   }
+}
+
+TEST(ComparisonHtml, SetsCandidatesBesideEachOther) {
+  const std::string page = comparison_html(sample_with_pair());
+  EXPECT_TRUE(has(page, "Paired tests of two candidates"));
+  EXPECT_TRUE(has(page, "it is lower"));
+  EXPECT_FALSE(has(comparison_html(full_sample()), "Paired tests of two candidates"));
 }
 
 TEST(ComparisonHtml, LeavesOutWhatWasNotMeasured) {

@@ -38,6 +38,10 @@ std::string comparison_markdown(const Comparison& comparison) {
   if (!verdicts.rows.empty()) {
     text += "\n## Differences from the baseline\n\n" + markdown_text(verdicts);
   }
+  const Table pairs = pair_table(comparison);
+  if (!pairs.rows.empty()) {
+    text += "\n## Differences between candidates\n\n" + markdown_text(pairs);
+  }
   if (!comparison.provenance.empty()) {
     text += "\n## How this was measured\n\n" + markdown_text(provenance_table(comparison));
   }

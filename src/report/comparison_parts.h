@@ -15,6 +15,8 @@ namespace fptq::report {
 
 // What paired tests say of each candidate; no rows where there was none.
 [[nodiscard]] Table verdict_table(const Comparison& comparison);
+// The same of every pair of candidates; without rows where there is none.
+[[nodiscard]] Table pair_table(const Comparison& comparison);
 
 // Accuracy, perplexity or divergence against size; perplexities and divergences.
 [[nodiscard]] std::string quality_section(const Comparison& comparison);

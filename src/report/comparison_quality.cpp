@@ -1,5 +1,10 @@
 // How good the models are: what tests say, and accuracy, perplexity or divergence against size.
 
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "report/comparison_parts.h"
 #include "report/format.h"
 #include "report/page.h"
@@ -138,6 +143,33 @@ Table task_table(const Comparison& comparison) {
   return table;
 }
 
+std::vector<Column> verdict_columns() {
+  return {{"measure", Align::kLeft},        {"difference", Align::kRight},
+          {"95 % interval", Align::kRight}, {"p", Align::kRight},
+          {"pairs", Align::kRight},         {"verdict", Align::kLeft},
+          {"in words", Align::kLeft}};
+}
+
+// Below what its method can tell, a p is a bound: no p is 0.
+std::string p_text(std::optional<double> p) {
+  if (!p) return "";
+  return *p < 1e-4 ? "< 0.0001" : significant(*p, 2);
+}
+
+// A verdict's cells behind the names of what it is about.
+std::vector<std::string> verdict_row(std::vector<std::string> row, const VerdictFigure& verdict) {
+  row.push_back(verdict.measure);
+  row.push_back(significant(verdict.difference, 3));
+  row.push_back(verdict.low && verdict.high
+                    ? significant(*verdict.low, 3) + " to " + significant(*verdict.high, 3)
+                    : "");
+  row.push_back(p_text(verdict.p));
+  row.push_back(std::to_string(verdict.n));
+  row.push_back(verdict.distinguishable ? "\u2260 differs" : "\u2248 not distinguishable");
+  row.push_back(verdict.sentence);
+  return row;
+}
+
 }  // namespace
 
 Table verdict_table(const Comparison& comparison) {
@@ -145,21 +177,32 @@ Table verdict_table(const Comparison& comparison) {
   table.caption =
       "Paired tests of candidate minus baseline, on the same texts and documents. Perplexities: "
       "logarithm of the ratio. p: by Holm, for all comparisons of the run";
-  table.columns = {{"model", Align::kLeft},       {"measure", Align::kLeft},
-                   {"difference", Align::kRight}, {"95 % interval", Align::kRight},
-                   {"p", Align::kRight},          {"pairs", Align::kRight},
-                   {"verdict", Align::kLeft},     {"in words", Align::kLeft}};
+  table.columns = {{"model", Align::kLeft}};
+  const std::vector<Column> columns = verdict_columns();
+  table.columns.insert(table.columns.end(), columns.begin(), columns.end());
   const std::vector<std::string> names = display_names(comparison);
   for (std::size_t i = 0; i < comparison.models.size(); ++i) {
     for (const VerdictFigure& verdict : comparison.models[i].verdicts) {
-      table.rows.push_back(
-          {names[i], verdict.measure, significant(verdict.difference, 3),
-           verdict.low && verdict.high
-               ? significant(*verdict.low, 3) + " to " + significant(*verdict.high, 3)
-               : "",
-           verdict.p ? significant(*verdict.p, 2) : "", std::to_string(verdict.n),
-           verdict.distinguishable ? "\u2260 differs" : "\u2248 not distinguishable",
-           verdict.sentence});
+      table.rows.push_back(verdict_row({names[i]}, verdict));
+    }
+  }
+  return table;
+}
+
+Table pair_table(const Comparison& comparison) {
+  Table table;
+  table.caption =
+      "Paired tests of two candidates, \"model\" minus \"beside\". KL divergence: the difference "
+      "of "
+      "their mean divergences from the baseline, in nats. p: by Holm, for all comparisons of the "
+      "run";
+  table.columns = {{"model", Align::kLeft}, {"beside", Align::kLeft}};
+  const std::vector<Column> columns = verdict_columns();
+  table.columns.insert(table.columns.end(), columns.begin(), columns.end());
+  const std::vector<std::string> names = display_names(comparison);
+  for (const PairFigure& pair : comparison.pairs) {
+    for (const VerdictFigure& verdict : pair.verdicts) {
+      table.rows.push_back(verdict_row({names[pair.second], names[pair.first]}, verdict));
     }
   }
   return table;
@@ -170,6 +213,7 @@ std::string quality_section(const Comparison& comparison) {
   // Where nothing else tells how good a model is, what it is next to does.
   charts += divergence_chart(comparison);
   const std::string tables = table_region(verdict_table(comparison), "verdicts") +
+                             table_region(pair_table(comparison), "verdicts") +
                              table_region(task_table(comparison)) +
                              table_region(perplexity_table(comparison));
   if (charts.empty() && tables.empty()) return "";

@@ -11,6 +11,7 @@ namespace {
 
 using testing::full_sample;
 using testing::sample;
+using testing::sample_with_pair;
 
 TEST(ComparisonTable, SetsCandidatesBesideTheBaseline) {
   const Table table = comparison_table(sample());
@@ -186,6 +187,35 @@ TEST(ComparisonCsv, HasTasksAndVerdicts) {
             std::string::npos);
   EXPECT_NE(header.find("arc_easy acc difference,arc_easy acc difference low"), std::string::npos);
   EXPECT_NE(csv.find(",-0.01,-0.03,0.01,0.4,no,0.5,0.3,0.7,0.001,yes\n"), std::string::npos);
+}
+
+TEST(ComparisonCsv, SetsAPairInTheLineOfItsSecondCandidate) {
+  const std::string csv = comparison_csv(sample_with_pair());
+  const std::string header = csv.substr(0, csv.find('\n'));
+  EXPECT_TRUE(header.ends_with(
+      ",KL divergence difference beside <i>out</i>,KL divergence difference low beside <i>out</i>,"
+      "KL divergence difference high beside <i>out</i>,KL divergence p beside <i>out</i>,"
+      "KL divergence distinguishable beside <i>out</i>"))
+      << header;
+  EXPECT_TRUE(csv.ends_with(",yes,-0.015,-0.02,-0.01,0.002,yes\n")) << csv;
+  EXPECT_NE(csv.find(",yes,,,,,\n"), std::string::npos) << csv;  // the first candidate's line
+}
+
+TEST(ComparisonMarkdown, SetsCandidatesBesideEachOther) {
+  const std::string text = comparison_markdown(sample_with_pair());
+  EXPECT_NE(text.find("## Differences between candidates"), std::string::npos);
+  EXPECT_NE(
+      text.find("| int8 | i&gt; | KL divergence | -0.0150 | -0.0200 to -0.0100 | 0.0020 | 20 | "
+                "\u2260 differs | it is lower |"),
+      std::string::npos)
+      << text;
+  EXPECT_EQ(comparison_markdown(full_sample()).find("between candidates"), std::string::npos);
+}
+
+TEST(ComparisonMarkdown, BoundsATinyP) {
+  Comparison comparison = sample_with_pair();
+  comparison.pairs[0].verdicts[0].p = 0.0;
+  EXPECT_NE(comparison_markdown(comparison).find("| &lt; 0.0001 | 20 |"), std::string::npos);
 }
 
 TEST(ComparisonMarkdown, HasSummaryTableVerdictsAndProvenance) {

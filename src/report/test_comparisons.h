@@ -54,4 +54,14 @@ inline Comparison full_sample() {
   return comparison;
 }
 
+// The same with a second candidate, and what tells it from the first.
+inline Comparison sample_with_pair() {
+  Comparison comparison = full_sample();
+  comparison.models.push_back(comparison.models[1]);
+  comparison.models[2].name = "runs/int8";
+  comparison.pairs = {
+      {1, 2, {{"KL divergence", -0.015, -0.02, -0.01, 0.002, 20, true, "it is lower"}}}};
+  return comparison;
+}
+
 }  // namespace fptq::report::testing

@@ -1,6 +1,7 @@
 """fptq compare: one table, the same as JSON, and as a page."""
 import csv
 import hashlib
+import html
 import json
 import math
 import random
@@ -264,6 +265,20 @@ class Compare(harness.ProgramTest):
             self.assertNotIn('decode_tok_s', row)
         self.assertEqual('', rows[0]['kl_mean'])
         self.assertEqual(found['candidates'][0]['kl']['mean'], float(rows[1]['kl_mean']))
+
+    def test_reports_tell_candidates_apart(self):
+        files = [self.folder / name for name in ('pairs.csv', 'pairs.md', 'pairs.html')]
+        found = self.json_of('compare', self.model, *self.candidates, '--kl-text', self.text, '--ctx', 32,
+                             '--csv', files[0], '--markdown', files[1], '--html', files[2], '--samples', 0)
+        verdict = found['between'][0]['paired'][-1]
+        with files[0].open(newline='') as lines:
+            rows = list(csv.DictReader(lines))
+        column = f'KL divergence difference beside {self.candidates[0]}'
+        self.assertEqual(['', ''], [row[column] for row in rows[:2]])
+        self.assertEqual(verdict['difference'], float(rows[2][column]))
+        self.assertIn('## Differences between candidates', files[1].read_text())
+        for file in files[1:]:
+            self.assertIn(verdict['sentence'], html.unescape(file.read_text()))
 
     def test_reports_that_cannot_be_written_are_named(self):
         for flag in ('--markdown', '--csv'):
