@@ -9,6 +9,7 @@
 #include "io/hub_cache.h"
 #include "io/llama2c.h"
 #include "io/llama2c_checkpoint.h"
+#include "io/pickle.h"
 
 namespace fptq::io {
 namespace {
@@ -38,27 +39,42 @@ bool has_safetensors(const fs::path& directory) {
   return fs::exists(directory / "model.safetensors.index.json", failure);
 }
 
+// The *.bin files of a directory whose header and size are a llama2.c checkpoint's, by name;
+// with its magic number also those of versions that are not read.
+std::vector<fs::path> llama2c_files(const fs::path& directory) {
+  std::vector<fs::path> found;
+  std::error_code failure;
+  for (const auto& item : fs::directory_iterator(directory, failure)) {
+    if (item.path().extension() != ".bin") continue;
+    const auto file = MappedFile::open(item.path());
+    if (!file || is_pickle(file->bytes())) continue;
+    if (has_llama2c_magic(file->bytes()) || parse_llama2c(file->bytes(), "")) {
+      found.push_back(item.path());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+Error several_models(const fs::path& directory, const std::string& kind,
+                     const std::vector<fs::path>& files) {
+  std::string names;
+  for (const fs::path& file : files) names += " " + file.filename().string();
+  return Error{Error::Kind::kInvalidArgument,
+               directory.string() + ": expected one model, got the " + kind + " files" + names +
+                   ". Give the path of one of them"};
+}
+
 Result<std::unique_ptr<Checkpoint>> open_directory(const fs::path& directory,
                                                    const fs::path& name) {
   if (has_safetensors(directory)) return open_hf_checkpoint(directory, name);
-  const auto files = gguf_files(directory);
-  if (files.size() == 1) return open_gguf_checkpoint(files[0], name);
-  if (files.size() > 1) {
-    std::string names;
-    for (const fs::path& file : files) names += " " + file.filename().string();
-    return Error{Error::Kind::kInvalidArgument, directory.string() +
-                                                    ": expected one model, got the GGUF files" +
-                                                    names + ". Give the path of one of them"};
-  }
+  const auto gguf = gguf_files(directory);
+  if (gguf.size() == 1) return open_gguf_checkpoint(gguf[0], name);
+  if (gguf.size() > 1) return several_models(directory, "GGUF", gguf);
+  const auto llama2c = llama2c_files(directory);
+  if (llama2c.size() == 1) return open_llama2c_checkpoint(llama2c[0], name);
+  if (llama2c.size() > 1) return several_models(directory, "llama2.c", llama2c);
   return open_hf_checkpoint(directory, name);
-}
-
-// zip archives and pickles of protocol 2 and later, as torch.save() writes them.
-bool is_pickle(std::span<const std::byte> begin) {
-  const auto at = [&](std::size_t i) { return i < begin.size() ? begin[i] : std::byte{0}; };
-  const bool zip = at(0) == std::byte{'P'} && at(1) == std::byte{'K'} && at(2) == std::byte{3} &&
-                   at(3) == std::byte{4};
-  return zip || (at(0) == std::byte{0x80} && at(1) >= std::byte{2} && at(1) <= std::byte{5});
 }
 
 Result<std::unique_ptr<Checkpoint>> open_file(const fs::path& path, const fs::path& name) {
@@ -67,13 +83,7 @@ Result<std::unique_ptr<Checkpoint>> open_file(const fs::path& path, const fs::pa
   const fs::path extension = path.extension();
   if (has_gguf_magic(bytes) || extension == ".gguf") return open_gguf_checkpoint(path, name);
   if (has_llama2c_magic(bytes)) return open_llama2c_checkpoint(path, name);
-  if (is_pickle(bytes)) {
-    return Error{Error::Kind::kUnsupported,
-                 path.string() +
-                     ": a pickle can run code when it is read, so it is not. Convert the "
-                     "checkpoint to safetensors first, for example with transformers' "
-                     "save_pretrained()"};
-  }
+  if (is_pickle(bytes)) return pickle_error(path);
   if (extension == ".safetensors" || extension == ".json") {
     return Error{Error::Kind::kInvalidArgument,
                  path.string() + ": this is one file of a checkpoint. Give its directory, " +

@@ -283,6 +283,43 @@ TEST_F(HfCheckpointTest, DoesNotReadPickles) {
   }
 }
 
+// A llama2.c checkpoint of version 0: one layer, one head of 2, 2 hidden, 3 tokens, 4 positions.
+std::string llama2c_bytes() {
+  const std::int32_t header[] = {2, 2, 1, 1, 1, 3, 4};
+  std::string bytes(reinterpret_cast<const char*>(header), sizeof header);
+  // Embedding, norms, attention, feed-forward, last norm, and two unused tables of angles.
+  constexpr std::size_t kFloats = 3 * 2 + 2 + 4 * 4 + 2 + 3 * 4 + 2 + 2 * 4;
+  bytes.append(kFloats * sizeof(float), '\0');
+  return bytes;
+}
+
+TEST_F(HfCheckpointTest, OpensADirectoryWithALlama2cModel) {
+  write_text("model.bin", llama2c_bytes());
+  write_text("tokenizer.bin", std::string("\3\0\0\0", 4) + std::string(27, 'x'));
+  write_text("training.bin", "PK\x03\x04");
+  const auto checkpoint = open_checkpoint(root_);
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  EXPECT_EQ("LlamaForCausalLM", (*checkpoint)->config()["architectures"][0]);
+  EXPECT_EQ(3, (*checkpoint)->config()["vocab_size"]);
+  write_text("other.bin", llama2c_bytes());
+  EXPECT_EQ(
+      root_.string() +
+          ": expected one model, got the llama2.c files model.bin other.bin. Give the path of "
+          "one of them",
+      open_checkpoint(root_).error().message);
+}
+
+TEST_F(HfCheckpointTest, CallsNoPickleWhatIsNone) {
+  const std::string bytes = llama2c_bytes();
+  write_text("config.json", "{}");
+  write_text("model.bin", bytes.substr(0, bytes.size() - 4));
+  EXPECT_EQ(
+      "DIR/model.bin: expected safetensors, GGUF or llama2.c's format with the size that its "
+      "header "
+      "says, got another file. Was it downloaded completely?",
+      refusal(Error::Kind::kFormat));
+}
+
 TEST_F(HfCheckpointTest, SaysWhatAFileShouldHaveBeen) {
   write_file("model.safetensors", {"a"});
   write_text("x.txt", "hello");

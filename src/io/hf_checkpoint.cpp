@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "io/pickle.h"
 #include "io/safetensors.h"
 
 namespace fptq::io {
@@ -136,16 +137,27 @@ Status HfCheckpoint::load_weights() {
   return list_tensors();
 }
 
+// What a file is that is no safetensors file but is called as weights are.
+Error not_safetensors(const fs::path& path) {
+  const auto file = MappedFile::open(path);
+  if (!file) return file.error();
+  if (is_pickle(file->bytes())) return pickle_error(path);
+  return format_error(
+      path,
+      "expected safetensors, GGUF or llama2.c's format with the size that its header "
+      "says, got another file. Was it downloaded completely?");
+}
+
 // Where neither of the standard names is there: the one *.safetensors file, or why there is none.
 Result<fs::path> HfCheckpoint::find_only_file() const {
   std::vector<fs::path> found;
-  std::string pickle;
+  std::string weights;  // of another kind
   std::error_code failure;
   for (const auto& item : fs::directory_iterator(directory_, failure)) {
     const fs::path extension = item.path().extension();
     if (extension == ".safetensors") found.push_back(item.path());
     if (extension == ".bin" || extension == ".pth" || extension == ".pt") {
-      pickle = std::max(pickle, item.path().filename().string());
+      weights = std::max(weights, item.path().filename().string());
     }
   }
   if (found.size() == 1 && found[0].filename().string().find("-of-") == std::string::npos) {
@@ -157,13 +169,7 @@ Result<fs::path> HfCheckpoint::find_only_file() const {
                      std::to_string(found.size()) +
                      " *.safetensors files, got none. Download the checkpoint completely"};
   }
-  if (!pickle.empty()) {
-    return Error{Error::Kind::kUnsupported,
-                 (directory_ / pickle).string() +
-                     ": a pickle can run code when it is read, so it is not. Convert the "
-                     "checkpoint to safetensors first, for example with transformers' "
-                     "save_pretrained()"};
-  }
+  if (!weights.empty()) return not_safetensors(directory_ / weights);
   return Error{Error::Kind::kNotFound, directory_.string() + ": expected model.safetensors or " +
                                            std::string(kIndexFile) + ", got neither"};
 }

@@ -57,6 +57,10 @@ class Convert(harness.ProgramTest):
         self.assertEqual(self.logits(source), self.logits(output))
         self.assertEqual('llama', json.loads((output / 'config.json').read_text())['model_type'])
 
+    def test_a_directory_with_a_llama2c_file_is_that_model(self):
+        source = tiny.write_llama2c(self.folder / 'llama2c_dir', tiny.config(tie_word_embeddings=True))
+        self.assertEqual(self.logits(source), self.logits(source.parent))
+
     def test_wrong_usage(self):
         output = self.folder / 'never'
         for target, code in (('gguf', 3), ('vllm', 3), ('tar', 2)):
