@@ -7,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -192,17 +193,32 @@ void print_verdict(const std::string& models, const eval::Verdict& verdict, Cons
   console.print(line + "\n");
 }
 
+// A line for each verdict. Of a task's parts those that differ, and how many do not.
+void print_verdicts(const std::string& models, const std::vector<eval::Verdict>& verdicts,
+                    Console& console) {
+  std::map<std::string, std::size_t> alike;  // parts, by the measure that they are of
+  for (const eval::Verdict& verdict : verdicts) {
+    if (verdict.part_of.empty() || verdict.distinguishable.value_or(false)) {
+      print_verdict(models, verdict, console);
+    } else {
+      ++alike[verdict.part_of];
+    }
+  }
+  for (const auto& [measure, count] : alike) {
+    console.print(fmt::format("{}: {}: {} of its parts not distinguishable by themselves\n", models,
+                              measure, count));
+  }
+}
+
 // Which differences from the baseline, and between candidates, are more than chance.
 void print_verdicts(const eval::Comparison& comparison, Console& console) {
   for (std::size_t i = 0; i < comparison.verdicts.size(); ++i) {
-    for (const eval::Verdict& verdict : comparison.verdicts[i]) {
-      print_verdict(comparison.candidates[i].model, verdict, console);
-    }
+    print_verdicts(comparison.candidates[i].model, comparison.verdicts[i], console);
   }
   for (const eval::CandidatePair& pair : comparison.pairs) {
     const std::string models = comparison.candidates[pair.second].model + " beside " +
                                comparison.candidates[pair.first].model;
-    for (const eval::Verdict& verdict : pair.verdicts) print_verdict(models, verdict, console);
+    print_verdicts(models, pair.verdicts, console);
   }
 }
 

@@ -139,6 +139,7 @@ std::vector<report::VerdictFigure> figures(std::span<const eval::Verdict> verdic
     figure.n = verdict.n;
     figure.distinguishable = *verdict.distinguishable;
     figure.sentence = verdict.sentence;
+    figure.part = !verdict.part_of.empty();
     result.push_back(std::move(figure));
   }
   return result;

@@ -92,11 +92,12 @@ Reason not_a_judgement(const DocumentScore& document, std::optional<double> valu
                      value ? fmt::format("{}", *value) : "nothing");
 }
 
+// Documents [begin, end) of both.
 void compare_accuracies(const TaskResult& baseline, const TaskResult& candidate,
-                        Judgement judgement, Verdict& verdict) {
-  verdict.n = baseline.documents.size();
+                        Judgement judgement, std::size_t begin, std::size_t end, Verdict& verdict) {
+  verdict.n = end - begin;
   verdict.identical = true;
-  for (std::size_t i = 0; i < verdict.n; ++i) {
+  for (std::size_t i = begin; i < end; ++i) {
     const DocumentScore& before = baseline.documents[i];
     const DocumentScore& after = candidate.documents[i];
     for (const DocumentScore* document : {&before, &after}) {
@@ -178,22 +179,32 @@ std::vector<Verdict> task_verdicts(const TaskResult& baseline, const TaskResult*
   const Reason reason =
       candidate == nullptr ? Reason("the candidate has no result") : why_not(baseline, *candidate);
   std::vector<Verdict> verdicts;
-  const auto add = [&](const char* measure, VerdictKind kind, const auto& compare) {
+  const auto add = [&](const std::string& name, const char* measure, VerdictKind kind,
+                       const auto& compare) {
     Verdict& verdict = verdicts.emplace_back();
-    verdict.measure = baseline.name + " " + measure;
+    verdict.measure = name + " " + measure;
     verdict.kind = kind;
     verdict.reason = reason.value_or("");
     if (!reason) compare(verdict);
   };
-  add("acc", VerdictKind::kAccuracy,
-      [&](Verdict& verdict) { compare_accuracies(baseline, *candidate, acc_of, verdict); });
+  const std::size_t all = baseline.documents.size();
+  add(baseline.name, "acc", VerdictKind::kAccuracy,
+      [&](Verdict& verdict) { compare_accuracies(baseline, *candidate, acc_of, 0, all, verdict); });
   if (baseline.acc_norm) {
-    add("acc_norm", VerdictKind::kAccuracy,
-        [&](Verdict& verdict) { compare_accuracies(baseline, *candidate, acc_norm_of, verdict); });
+    add(baseline.name, "acc_norm", VerdictKind::kAccuracy, [&](Verdict& verdict) {
+      compare_accuracies(baseline, *candidate, acc_norm_of, 0, all, verdict);
+    });
   }
   if (baseline.perplexity) {
-    add("perplexity", VerdictKind::kPerplexity,
+    add(baseline.name, "perplexity", VerdictKind::kPerplexity,
         [&](Verdict& verdict) { compare_task_perplexities(baseline, *candidate, verdict); });
+  }
+  for (const TaskResult::Part& part : baseline.parts) {
+    if (part.begin == part.end) continue;
+    add(part.name, "acc", VerdictKind::kAccuracy, [&](Verdict& verdict) {
+      compare_accuracies(baseline, *candidate, acc_of, part.begin, part.end, verdict);
+    });
+    verdicts.back().part_of = baseline.name + " acc";
   }
   return verdicts;
 }
@@ -318,7 +329,10 @@ AllVerdicts judge_differences(const EvalResult& baseline, std::span<const EvalRe
   for (CandidatePair& pair : result.pairs) {
     for (Verdict& verdict : pair.verdicts) all.push_back(&verdict);
   }
-  conclude(all);
+  const auto parts = std::stable_partition(
+      all.begin(), all.end(), [](const Verdict* verdict) { return verdict->part_of.empty(); });
+  conclude({all.begin(), parts});
+  conclude({parts, all.end()});
   return result;
 }
 
@@ -326,6 +340,7 @@ Json to_json(const Verdict& verdict) {
   const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   const bool counts = verdict.kind == VerdictKind::kAccuracy && verdict.p.has_value();
   return {{"measure", verdict.measure},
+          {"part_of", verdict.part_of.empty() ? Json(nullptr) : Json(verdict.part_of)},
           {"unit", verdict.unit + "s"},
           {"n", verdict.n},
           {"difference", or_null(verdict.difference)},

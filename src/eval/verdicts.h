@@ -46,8 +46,10 @@ struct Verdict {
   // the comparisons: 0.05 / comparisons. Absent without a difference or a p.
   std::optional<double> needed;
   std::optional<bool> distinguishable;  // p_holm <= 0.05; absent without a p
-  std::string reason;                   // why nothing was compared; empty: it was
-  std::string sentence;                 // all of this for people
+  // The measure whose documents these are a part of: "mmlu acc" of "mmlu_anatomy acc". Empty: none.
+  std::string part_of = {};
+  std::string reason;    // why nothing was compared; empty: it was
+  std::string sentence;  // all of this for people
 };
 
 // What tells two candidates apart, the first in the place of the baseline: the measures of
@@ -58,7 +60,8 @@ struct CandidatePair {
   std::vector<Verdict> verdicts;
 };
 
-// The verdicts on each candidate: acc, acc_norm and perplexity of every task of the baseline, then
+// The verdicts on each candidate: acc, acc_norm and perplexity of every task of the baseline, and
+// acc of each of its parts (the subjects of mmlu), then
 // its perplexity of the text under every protocol. One without a counterpart on the same documents
 // or windows gets a reason instead of numbers. And those on every pair of candidates.
 struct AllVerdicts {
@@ -69,7 +72,8 @@ struct AllVerdicts {
 // Accuracies: mcnemar_p(), tango_interval(). Perplexities and divergences: bootstrap_ratio() over
 // documents of a task or windows of a text (kLmEval with several documents: over documents, as far
 // as window lengths tell them apart), from kFewestClusters on. All that have a p, of pairs too,
-// share holm_adjusted().
+// share holm_adjusted(), and parts of tasks share one of their own: 57 subjects would leave little
+// of what a group of them can tell.
 [[nodiscard]] AllVerdicts judge_differences(const EvalResult& baseline,
                                             std::span<const EvalResult> candidates);
 

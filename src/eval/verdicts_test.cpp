@@ -372,5 +372,46 @@ TEST(VerdictsOnPairs, SaysThatThereAreTooFewWindowsOrOtherOnes) {
             "no verdict: expected the same windows, got others");
 }
 
+// mmlu of two subjects: of "first" the candidate loses 40 of 100 documents, of "second" none.
+std::pair<EvalResult, EvalResult> results_with_parts() {
+  auto results = results_of(300, 0, 40);
+  for (EvalResult* result : {&results.first, &results.second}) {
+    result->tasks[0].name = "mmlu";
+    result->tasks[0].parts = {{"mmlu_first", 0, 100, 0.0, {}}, {"mmlu_second", 100, 300, 0.0, {}}};
+  }
+  return results;
+}
+
+TEST(Verdicts, JudgePartsByTheirOwnDocuments) {
+  const auto [baseline, candidate] = results_with_parts();
+  const std::vector<Verdict> verdicts =
+      judge_differences(baseline, std::vector{candidate}).candidates.front();
+  ASSERT_EQ(verdicts.size(), 3u);
+  EXPECT_EQ(verdicts[0].measure, "mmlu acc");
+  EXPECT_EQ(verdicts[0].part_of, "");
+  EXPECT_EQ(verdicts[1].measure, "mmlu_first acc");
+  EXPECT_EQ(verdicts[1].part_of, "mmlu acc");
+  EXPECT_EQ(verdicts[1].n, 100u);
+  EXPECT_EQ(verdicts[1].lost.size(), 40u);
+  EXPECT_DOUBLE_EQ(*verdicts[1].difference, -0.4);
+  EXPECT_TRUE(*verdicts[1].distinguishable);
+  EXPECT_EQ(verdicts[2].measure, "mmlu_second acc");
+  EXPECT_EQ(verdicts[2].n, 200u);
+  EXPECT_EQ(*verdicts[2].difference, 0.0);
+  EXPECT_FALSE(*verdicts[2].distinguishable);
+  EXPECT_EQ(to_json(verdicts[1])["part_of"], "mmlu acc");
+  EXPECT_TRUE(to_json(verdicts[0])["part_of"].is_null());
+}
+
+TEST(Verdicts, CorrectPartsByThemselves) {
+  const auto [baseline, candidate] = results_with_parts();
+  const std::vector<Verdict> verdicts =
+      judge_differences(baseline, std::vector{candidate}).candidates.front();
+  EXPECT_EQ(verdicts[0].comparisons, 1u);
+  EXPECT_EQ(*verdicts[0].p_holm, *verdicts[0].p);
+  EXPECT_EQ(verdicts[1].comparisons, 2u);
+  EXPECT_DOUBLE_EQ(*verdicts[1].p_holm, 2.0 * *verdicts[1].p);
+}
+
 }  // namespace
 }  // namespace fptq::eval

@@ -80,6 +80,7 @@ struct VerdictFigure {
   std::size_t n = 0;        // pairs
   bool distinguishable = false;
   std::string sentence;  // what it means, in plain words
+  bool part = false;     // of a task that has its own verdict: a subject
 };
 
 // "0.0200 +- 0.001", or without the error where there is none.

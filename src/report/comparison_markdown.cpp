@@ -21,6 +21,12 @@ Table provenance_table(const Comparison& comparison) {
   return table;
 }
 
+// A table whose caption, which says the units, stands above it.
+std::string tested_section(const std::string& heading, const Table& table) {
+  return "\n## " + heading + "\n\n" + escape_markdown(table.caption) + ".\n\n" +
+         markdown_text(table);
+}
+
 }  // namespace
 
 std::string comparison_markdown(const Comparison& comparison) {
@@ -36,11 +42,11 @@ std::string comparison_markdown(const Comparison& comparison) {
       markdown_text(comparison_table(comparison)) + "\n" + bullets(comparison_legend(comparison));
   const Table verdicts = verdict_table(comparison);
   if (!verdicts.rows.empty()) {
-    text += "\n## Differences from the baseline\n\n" + markdown_text(verdicts);
+    text += tested_section("Differences from the baseline", verdicts);
   }
   const Table pairs = pair_table(comparison);
   if (!pairs.rows.empty()) {
-    text += "\n## Differences between candidates\n\n" + markdown_text(pairs);
+    text += tested_section("Differences between candidates", pairs);
   }
   if (!comparison.provenance.empty()) {
     text += "\n## How this was measured\n\n" + markdown_text(provenance_table(comparison));

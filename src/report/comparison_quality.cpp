@@ -1,5 +1,6 @@
 // How good the models are: what tests say, and accuracy, perplexity or divergence against size.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -156,6 +157,23 @@ std::string p_text(std::optional<double> p) {
   return *p < 1e-4 ? "< 0.0001" : significant(*p, 2);
 }
 
+// Of a task's parts, 57 subjects perhaps, tables show those that differ.
+bool is_shown(const VerdictFigure& verdict) {
+  return !verdict.part || verdict.distinguishable;
+}
+
+// What captions say where a part was tested.
+std::string about_parts(bool has_parts) {
+  if (!has_parts) return "";
+  return ". Subjects share a correction of their own; those that do not differ are left out here "
+         "and are in CSV and JSON";
+}
+
+bool has_part(const std::vector<VerdictFigure>& verdicts) {
+  return std::any_of(verdicts.begin(), verdicts.end(),
+                     [](const VerdictFigure& verdict) { return verdict.part; });
+}
+
 // A verdict's cells behind the names of what it is about.
 std::vector<std::string> verdict_row(std::vector<std::string> row, const VerdictFigure& verdict) {
   row.push_back(verdict.measure);
@@ -175,17 +193,22 @@ std::vector<std::string> verdict_row(std::vector<std::string> row, const Verdict
 Table verdict_table(const Comparison& comparison) {
   Table table;
   table.caption =
-      "Paired tests of candidate minus baseline, on the same texts and documents. Perplexities: "
-      "logarithm of the ratio. p: by Holm, for all comparisons of the run";
+      "Paired tests of candidate minus baseline, on the same texts and documents. Accuracies: "
+      "share "
+      "of documents. Perplexities: logarithm of the ratio. p: by Holm, for all comparisons of the "
+      "run";
   table.columns = {{"model", Align::kLeft}};
   const std::vector<Column> columns = verdict_columns();
   table.columns.insert(table.columns.end(), columns.begin(), columns.end());
   const std::vector<std::string> names = display_names(comparison);
+  bool parts = false;
   for (std::size_t i = 0; i < comparison.models.size(); ++i) {
+    parts = parts || has_part(comparison.models[i].verdicts);
     for (const VerdictFigure& verdict : comparison.models[i].verdicts) {
-      table.rows.push_back(verdict_row({names[i]}, verdict));
+      if (is_shown(verdict)) table.rows.push_back(verdict_row({names[i]}, verdict));
     }
   }
+  table.caption += about_parts(parts);
   return table;
 }
 
@@ -200,11 +223,15 @@ Table pair_table(const Comparison& comparison) {
   const std::vector<Column> columns = verdict_columns();
   table.columns.insert(table.columns.end(), columns.begin(), columns.end());
   const std::vector<std::string> names = display_names(comparison);
+  bool parts = false;
   for (const PairFigure& pair : comparison.pairs) {
+    parts = parts || has_part(pair.verdicts);
     for (const VerdictFigure& verdict : pair.verdicts) {
+      if (!is_shown(verdict)) continue;
       table.rows.push_back(verdict_row({names[pair.second], names[pair.first]}, verdict));
     }
   }
+  table.caption += about_parts(parts);
   return table;
 }
 

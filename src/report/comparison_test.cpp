@@ -212,6 +212,18 @@ TEST(ComparisonMarkdown, SetsCandidatesBesideEachOther) {
   EXPECT_EQ(comparison_markdown(full_sample()).find("between candidates"), std::string::npos);
 }
 
+TEST(ComparisonMarkdown, ShowsPartsThatDiffer) {
+  Comparison comparison = full_sample();
+  comparison.models[1].verdicts.push_back(
+      {"mmlu_a acc", -0.1, {}, {}, 0.5, 9, false, "alike", true});
+  comparison.models[1].verdicts.push_back(
+      {"mmlu_b acc", -0.9, {}, {}, 0.01, 9, true, "worse", true});
+  const std::string text = comparison_markdown(comparison);
+  EXPECT_EQ(text.find("alike"), std::string::npos);
+  EXPECT_NE(text.find("| mmlu\\_b acc | -0.900 |"), std::string::npos) << text;
+  EXPECT_NE(comparison_csv(comparison).find("mmlu_a acc difference"), std::string::npos);
+}
+
 TEST(ComparisonMarkdown, BoundsATinyP) {
   Comparison comparison = sample_with_pair();
   comparison.pairs[0].verdicts[0].p = 0.0;
@@ -224,7 +236,9 @@ TEST(ComparisonMarkdown, HasSummaryTableVerdictsAndProvenance) {
   EXPECT_NE(text.find("\n- i&gt; (w4g32-a8t) is 4.0 times smaller"), std::string::npos);
   EXPECT_NE(text.find("\n| &lt;i&gt;out&lt;/i&gt; | w4g32-a8t | 60.00 \u00B1 2.00 % |"),
             std::string::npos);
-  EXPECT_NE(text.find("## Differences from the baseline"), std::string::npos);
+  EXPECT_NE(
+      text.find("## Differences from the baseline\n\nPaired tests of candidate minus baseline, "),
+      std::string::npos);
   EXPECT_NE(text.find("| \u2260 differs | it rises |"), std::string::npos);
   EXPECT_NE(text.find("| command | fptq compare base '&lt;i&gt;out&lt;/i&gt;' |"),
             std::string::npos);
