@@ -1,8 +1,14 @@
 #include "hub/fetch.h"
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "hub/cache.h"
 #include "hub/download.h"
@@ -72,26 +78,97 @@ Status check_space(const RepositoryCache& cache, const std::vector<RemoteFile>& 
   return cache.check_space(missing_bytes);
 }
 
-Result<Fetched> fetch_files(const Connection& connection, io::HubName name,
-                            const FetchOptions& options, Meter& meter) {
+// Requests that run at once. More would gain little from one server, and some count them.
+constexpr std::size_t kConnections = 4;
+
+// A connection of its own for each of a few threads, which share the files of a repository.
+class Downloads {
+ public:
+  static Result<std::unique_ptr<Downloads>> create(const Environment& environment,
+                                                   const NoteFn& note, const Meter& meter) {
+    std::unique_ptr<Downloads> result(new Downloads(environment, note));
+    for (std::size_t i = 0; i < kConnections; ++i) {
+      FPTQ_TRY(std::unique_ptr<HttpClient> client,
+               HttpClient::create(environment, [&meter, all = result.get()] {
+                 return !all->failed_ && meter.report();
+               }));
+      result->clients_.push_back(std::move(client));
+    }
+    return result;
+  }
+
+  // The first connection, for what comes one after the other.
+  [[nodiscard]] Connection first() const { return {environment_, *clients_.front(), note_}; }
+
+  // Calls work(connection, i) for each i below `count`, a few at a time in ascending order. After
+  // an error nothing else is begun, and what runs is interrupted. Returns the first error that
+  // came.
+  template <typename Work>
+  Status for_each(std::size_t count, const Work& work) {
+    std::atomic<std::size_t> next = 0;
+    const auto run = [&](HttpClient& client) {
+      const Connection connection{environment_, client, note_};
+      for (std::size_t i = next++; i < count && !failed_; i = next++) {
+        if (Status status = work(connection, i); !status) fail(std::move(status));
+      }
+    };
+    std::vector<std::thread> threads;
+    for (std::size_t i = 1; i < std::min(count, clients_.size()); ++i) {
+      threads.emplace_back(run, std::ref(*clients_[i]));
+    }
+    run(*clients_.front());
+    for (std::thread& thread : threads) thread.join();
+    return error_;
+  }
+
+ private:
+  Downloads(const Environment& environment, const NoteFn& note)
+      : environment_(environment), note_([this, &note](const std::string& line) {
+          const std::lock_guard lock(mutex_);
+          if (note) note(line);
+        }) {}
+
+  // What is interrupted because of an error comes after it.
+  void fail(Status status) {
+    const std::lock_guard lock(mutex_);
+    if (!failed_) error_ = std::move(status);
+    failed_ = true;
+  }
+
+  const Environment& environment_;
+  std::mutex mutex_;
+  NoteFn note_;
+  std::vector<std::unique_ptr<HttpClient>> clients_;
+  std::atomic<bool> failed_ = false;
+  Status error_;
+};
+
+Result<Fetched> fetch_files(Downloads& downloads, io::HubName name, const FetchOptions& options,
+                            Meter& meter) {
+  const Connection connection = downloads.first();
   FPTQ_TRY(const Listing listing, list_with_data(connection, name, options));
   auto selected = select(listing.paths, name, options);
   if (!selected) return with_context(selected.error(), name.id());
 
-  std::vector<RemoteFile> remote;
-  for (const std::string& path : *selected) {
-    FPTQ_TRY(RemoteFile file, find_file(connection, name, listing.commit, path));
-    remote.push_back(std::move(file));
-  }
+  std::vector<RemoteFile> remote(selected->size());
+  FPTQ_TRY_VOID(
+      downloads.for_each(remote.size(), [&](const Connection& own, std::size_t i) -> Status {
+        FPTQ_TRY(remote[i], find_file(own, name, listing.commit, (*selected)[i]));
+        return {};
+      }));
   FPTQ_TRY(const RepositoryCache cache, RepositoryCache::open(name));
   FPTQ_TRY_VOID(check_space(cache, remote, meter));
 
   Fetched result{name, listing.commit, cache.snapshot(listing.commit), {}};
-  for (const RemoteFile& file : remote) {
-    FPTQ_TRY(const bool fetched, download(connection, cache, file, meter));
-    result.files.push_back(
-        {file.path, result.snapshot / file.path, size_on_disk(cache.blob(file.etag)), fetched});
-  }
+  result.files.resize(remote.size());
+  FPTQ_TRY_VOID(
+      downloads.for_each(remote.size(), [&](const Connection& own, std::size_t i) -> Status {
+        const RemoteFile& file = remote[i];
+        FPTQ_TRY(const bool fetched, download(own, cache, file, meter));
+        result.files[i] = {file.path, result.snapshot / file.path,
+                           size_on_disk(cache.blob(file.etag)), fetched};
+        return {};
+      }));
   // Two commands that fetch the same would write the same names.
   FPTQ_TRY(const CacheLock lock, cache.lock("snapshots", [&] { return meter.report(); }));
   for (const RemoteFile& file : remote) {
@@ -139,9 +216,9 @@ Result<Fetched> fetch(const io::HubName& name, const FetchOptions& options,
                       const Environment& environment) {
   if (environment.offline) return find_in_cache(name, options);
   Meter meter(options.progress);
-  FPTQ_TRY(const std::unique_ptr<HttpClient> client,
-           HttpClient::create(environment, [&] { return meter.report(); }));
-  auto fetched = fetch_files({environment, *client, options.note}, name, options, meter);
+  FPTQ_TRY(const std::unique_ptr<Downloads> downloads,
+           Downloads::create(environment, options.note, meter));
+  auto fetched = fetch_files(*downloads, name, options, meter);
   meter.finish();  // after a failure too, so that no bar stands before its message
   return fetched;
 }

@@ -91,6 +91,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 fault = faults.pop(0)
                 break
         kind, value = fault or (None, None)
+        if kind == 'meet':  # answer when as many requests are here as the barrier waits for
+            value.wait(20)
         if kind == 'status':
             return self.reply(value[0], value[1])
         return self.answer(path, fault)

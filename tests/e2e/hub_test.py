@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -81,6 +82,22 @@ class PullModel(HubTest):
         self.assertEqual(COMMIT, (self.repository / 'refs' / 'main').read_text())
         blobs = sorted(p.name for p in (self.repository / 'blobs').iterdir())
         self.assertEqual(3, len(blobs), blobs)  # no part file is left
+
+    def test_fetches_several_files_at_once(self):
+        barrier = threading.Barrier(3)
+        self.hub.faults = {name: [('meet', barrier)]
+                           for name in ('/config.json', '/tokenizer.json', sha256(WEIGHTS))}
+        self.pull('org/tiny', HF_HUB_DOWNLOAD_TIMEOUT='30')
+        self.assertFalse(barrier.broken)
+        for name in ('config.json', 'tokenizer.json', 'model.safetensors'):
+            self.assertEqual(self.files[name], (self.snapshot() / name).read_bytes())
+
+    def test_files_beside_one_that_fails_are_taken_up_later(self):
+        self.hub.faults = {'/config.json': [('status', (403, {}))]}
+        self.pull_fails(3, 'org/tiny', says='config.json')
+        self.assertFalse(self.snapshot().exists())
+        self.pull('org/tiny')
+        self.assertEqual(WEIGHTS, (self.snapshot() / 'model.safetensors').read_bytes())
 
     def test_fetches_nothing_twice(self):
         self.pull('org/tiny')
