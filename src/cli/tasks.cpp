@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
+#include "cli/local_shards.h"
 #include "hub/environment.h"
 #include "hub/fetch.h"
 #include "io/hub_cache.h"
@@ -105,6 +106,24 @@ Result<eval::TaskDocuments> fetch_documents(const eval::TaskDefinition& task, bo
   return eval::read_files(task, files, examples);
 }
 
+// The documents of a data set that lies in a directory as the hub keeps it, or whatever else
+// --task names.
+Result<eval::TaskDocuments> read_local(const eval::TaskDefinition& task, const fs::path& path,
+                                       const fs::path& examples, bool with_examples) {
+  const std::vector<std::string> shards =
+      fs::is_directory(path) ? parquet_paths(path) : std::vector<std::string>();
+  if (shards.empty()) return eval::read_documents(task, path, examples);
+  FPTQ_TRY(const std::vector<fs::path> files,
+           local_split(path, shards, task.dataset_name, task.split));
+  std::vector<fs::path> pool;
+  if (!examples.empty()) {
+    pool.push_back(examples);
+  } else if (with_examples && task.fewshot_split != task.split) {
+    FPTQ_TRY(pool, local_split(path, shards, task.dataset_name, task.fewshot_split));
+  }
+  return eval::read_files(task, files, pool);
+}
+
 }  // namespace
 
 Json model_key(const std::string& name, const LoadedModel& model, const RunOptions& how) {
@@ -124,8 +143,8 @@ void add_task_flags(CLI::App& command, TaskFlags& flags) {
       .add_option(
           "--task", flags.tasks,
           "Score a task: a built-in one (arc_easy, hellaswag, ...) or a YAML file, with its "
-          "documents (JSONL, JSON, CSV, Parquet; a directory for mmlu), or, without a file, those "
-          "of the hub")
+          "documents (JSONL, JSON, CSV, Parquet; a directory for mmlu, or of Parquet files), or, "
+          "without a file, those of the hub")
       ->type_name("NAME[=FILE]")
       ->take_all();
   command.add_option("--shots", flags.shots, "Examples in front of each document (the task's own)")
@@ -166,7 +185,8 @@ Result<TaskSession::Task> TaskSession::read(const std::string& argument, const T
     FPTQ_TRY(const NamedFile pool, split("--shots-from", from));
     if (pool.name == named.name) examples = pool.file;
   }
-  FPTQ_TRY(task.documents, eval::read_documents(task.definition, named.file, examples));
+  FPTQ_TRY(task.documents, read_local(task.definition, named.file, examples,
+                                      flags.shots.value_or(task.definition.num_fewshot) > 0));
   return task;
 }
 

@@ -1,6 +1,7 @@
 """fptq eval --task: built-in tasks and a user's own, samples, resuming, and files that it cannot use."""
 import json
 import math
+import pathlib
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ import unittest
 import harness
 import tiny
 
+PARQUET = pathlib.Path(__file__).parents[1] / 'golden' / 'parquet'
 OWN_TASK = """
 task: colors
 output_type: multiple_choice
@@ -205,6 +207,28 @@ class Task(harness.ProgramTest):
         self.assertEqual(kinds, {line['protocol'] for line in lines if 'protocol' in line})
         self.assertEqual(whole['kl']['window_kl'], [line['kl'] for line in lines if 'kl' in line])
         self.assertFalse(partial.exists())
+
+    def test_a_directory_of_parquet_files(self):
+        data = {name: (PARQUET / f'{name}.parquet').read_bytes() for name in ('zstd', 'snappy')}
+        shards = self.folder / 'shards' / 'data'
+        shards.mkdir(parents=True)
+        (shards / 'test-00000-of-00002.parquet').write_bytes(data['zstd'])
+        (shards / 'test-00001-of-00002.parquet').write_bytes(data['snappy'])
+        (shards / 'train-00000-of-00001.parquet').write_bytes(data['zstd'])
+        (self.folder / 'one.parquet').write_bytes(data['zstd'])
+        task = self.folder / 'shards.yaml'
+        task.write_text('task: shards\noutput_type: multiple_choice\ntest_split: test\n'
+                        'doc_to_text: "{{question}}"\ndoc_to_choice: ["two", "three"]\n'
+                        'doc_to_target: 0\nmetric_list:\n  - metric: acc\n')
+        one = self.samples('--task', f'{task}={self.folder / "one.parquet"}', name='one.jsonl')
+        both = self.samples('--task', f'{task}={shards.parent}', name='both.jsonl')
+        self.assertEqual(25, len(one))
+        self.assertEqual(50, len(both))
+        self.assertEqual([line['ll'] for line in one], [line['ll'] for line in both[:25]])
+        self.assertEqual(list(range(50)), [line['doc'] for line in both])
+        (shards / 'test-00001-of-00002.parquet').unlink()
+        self.rejects('--task', f'{task}={shards.parent}',
+                     says=('data/test: expected 2 files, as the name test-00000-of-00002.parquet says, got 1',))
 
     def test_contexts_that_are_too_long(self):
         long = write_lines(self.folder / 'long.jsonl', [{'text': 'word ' * 400 + 'end'}])
