@@ -1,7 +1,10 @@
 #include "model/decoder_block.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -84,6 +87,33 @@ std::size_t block_input_width(const LlamaConfig& config, BlockInput input) {
   return block_linear_shape(config, readers_of(input).front())[1];
 }
 
+namespace {
+
+// Rows that a thread takes through consecutive linears at a time: enough to make up for reading the
+// weights anew, few enough that what lies between linears stays in the second-level cache.
+constexpr std::size_t kTileRows = 128;
+
+// What one thread needs for its rows. Memory is kept between calls.
+struct Workspace {
+  explicit Workspace(const ops::Attention& shared) : attention(shared) {}
+
+  ops::Attention attention;
+  ThreadPool serial{1};
+  ops::LinearInput input;
+  std::vector<float> q, k, v, update, gate, up;
+  std::optional<KvCache> cache;  // of one layer and one sequence
+  std::size_t angle_rows = 0;    // of the sequence whose angles these are
+  std::vector<float> cos, sin;   // [angle_rows, Dh / 2]
+
+  // y = linear(input)
+  void run(ops::Linear& linear, std::vector<float>& y, ThreadPool& pool) {
+    y.resize(input.rows() * linear.out_features());
+    linear.forward(input, y.data(), pool);
+  }
+};
+
+}  // namespace
+
 struct DecoderBlock::Impl {
   LlamaConfig config;
   BlockWeights weights;
@@ -92,23 +122,85 @@ struct DecoderBlock::Impl {
   ops::Attention attention;
   ops::SiluMul silu_mul;
   ThreadPool* pool;
-  ops::LinearInput input{};
-  std::vector<float> q{}, k{}, v{}, update{}, up{};
-  std::vector<KvCache> caches{};             // of one layer, one per sequence of a call
-  std::vector<std::size_t> angle_lengths{};  // of the sequences whose angles these are
-  std::vector<float> cos{}, sin{};           // [rows, Dh / 2]
+  std::vector<std::unique_ptr<Workspace>> workspaces{};  // one per thread
 
-  void run(ops::Linear& linear, const float* x, std::size_t rows, std::vector<float>& y) {
-    input.assign(x, rows, linear.in_features());
-    y.resize(rows * linear.out_features());
-    linear.forward(input, y.data(), *pool);
+  // Calls body(workspace, begin, end) for pieces of [0, count) of at most `grain`, on all threads.
+  template <typename Body>
+  void share(std::size_t count, std::size_t grain, const Body& body) {
+    make_workspaces();
+    std::atomic<std::size_t> next{0};
+    pool->run([&](std::size_t thread) {
+      for (;;) {
+        const std::size_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= count) return;
+        body(*workspaces[thread], begin, std::min(begin + grain, count));
+      }
+    });
   }
 
-  void add_update(std::size_t rows, float* h) const {
-    constexpr std::size_t kGrain = std::size_t{1} << 14;
-    pool->parallel_for(rows * config.hidden_size, kGrain, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) h[i] += update[i];
+  void make_workspaces() {
+    while (workspaces.size() < pool->threads()) {
+      workspaces.push_back(std::make_unique<Workspace>(attention));
+    }
+  }
+
+  // Rows of a piece: a tile, or what gives every thread a share.
+  [[nodiscard]] std::size_t tile_rows(std::size_t rows) const {
+    constexpr std::size_t kStep = 16;
+    const std::size_t share = (rows + pool->threads() - 1) / pool->threads();
+    return std::min(kTileRows, (share + kStep - 1) / kStep * kStep);
+  }
+
+  // h += linear(x)
+  void add_output(ops::Linear& linear, const float* x, std::size_t rows, float* h) {
+    share(rows, tile_rows(rows), [&](Workspace& own, std::size_t begin, std::size_t end) {
+      const std::size_t width = linear.out_features();
+      own.input.assign(x + begin * linear.in_features(), end - begin, linear.in_features());
+      own.run(linear, own.update, own.serial);
+      float* out = h + begin * width;
+      for (std::size_t i = 0; i < own.update.size(); ++i) out[i] += own.update[i];
     });
+  }
+
+  // Rotates q and k, whose rows are a sequence from position 0 on.
+  void rotate(Workspace& own, std::size_t rows, ThreadPool& threads) {
+    const std::size_t half = config.head_dim / 2;
+    // Sequences of calibration are alike.
+    if (own.angle_rows != rows) {
+      own.cos.resize(rows * half);
+      own.sin.resize(rows * half);
+      const std::vector<float> inverse = frequencies.inverse_frequencies(rows);
+      for (std::size_t t = 0; t < rows; ++t) {
+        frequencies.angles(t, inverse, &own.cos[t * half], &own.sin[t * half]);
+      }
+      own.angle_rows = rows;
+    }
+    std::vector<std::size_t> positions(rows);
+    std::iota(positions.begin(), positions.end(), std::size_t{0});
+    const ops::RopeTable table{own.cos, own.sin};
+    rope.apply(own.q.data(), config.num_heads, positions, table, threads);
+    rope.apply(own.k.data(), config.num_kv_heads, positions, table, threads);
+  }
+
+  // One sequence. threads: those that share its work.
+  Status attend(Workspace& own, const float* x, std::size_t rows, ThreadPool& threads,
+                float* attended) {
+    if (!own.cache || own.cache->capacity() < rows) {
+      FPTQ_TRY(
+          std::unique_ptr<KvCache::Impl> made,
+          KvCache::Impl::create({1, config.num_kv_heads, config.head_dim}, rows, KvType::kF32));
+      own.cache = KvCache(std::move(made));
+    }
+    const ops::AttentionSequence sequence{
+        .tokens = rows, .first_position = 0, .kv = own.cache->impl().layer(0)};
+    own.input.assign(x, rows, config.hidden_size);
+    own.run(weights.q_proj, own.q, threads);
+    own.run(weights.k_proj, own.k, threads);
+    own.run(weights.v_proj, own.v, threads);
+    rotate(own, rows, threads);
+    own.attention.store(own.k.data(), own.v.data(), {&sequence, 1}, threads);
+    own.attention.forward(own.q.data(), {&sequence, 1}, attended, threads);
+    return {};
   }
 
   [[nodiscard]] ops::Linear& linear(BlockLinear which) {
@@ -129,51 +221,6 @@ struct DecoderBlock::Impl {
         break;
     }
     return weights.down_proj;
-  }
-
-  void compute_angles(std::span<const std::size_t> lengths, std::size_t rows) {
-    const std::size_t half = config.head_dim / 2;
-    cos.resize(rows * half);
-    sin.resize(rows * half);
-    std::size_t row = 0;
-    for (const std::size_t length : lengths) {
-      const std::vector<float> inverse = frequencies.inverse_frequencies(length);
-      for (std::size_t t = 0; t < length; ++t, ++row) {
-        frequencies.angles(t, inverse, &cos[row * half], &sin[row * half]);
-      }
-    }
-    angle_lengths.assign(lengths.begin(), lengths.end());
-  }
-
-  // Rotates q and k, whose rows are sequences of these lengths from position 0 on.
-  void rotate(std::span<const std::size_t> lengths, std::size_t rows) {
-    // Batches of calibration are alike.
-    if (!std::equal(lengths.begin(), lengths.end(), angle_lengths.begin(), angle_lengths.end())) {
-      compute_angles(lengths, rows);
-    }
-    std::vector<std::size_t> positions(rows);
-    std::iota(positions.begin(), positions.end(), std::size_t{0});
-    const ops::RopeTable table{cos, sin};
-    rope.apply(q.data(), config.num_heads, positions, table, *pool);
-    rope.apply(k.data(), config.num_kv_heads, positions, table, *pool);
-  }
-
-  // The key-value storage of sequences of these lengths.
-  Result<std::vector<ops::AttentionSequence>> sequences(std::span<const std::size_t> lengths) {
-    std::vector<ops::AttentionSequence> all;
-    for (std::size_t s = 0; s < lengths.size(); ++s) {
-      if (s < caches.size() && caches[s].capacity() < lengths[s]) {
-        caches.erase(caches.begin() + static_cast<std::ptrdiff_t>(s), caches.end());
-      }
-      if (s >= caches.size()) {
-        FPTQ_TRY(std::unique_ptr<KvCache::Impl> cache,
-                 KvCache::Impl::create({1, config.num_kv_heads, config.head_dim}, lengths[s],
-                                       KvType::kF32));
-        caches.emplace_back(std::move(cache));
-      }
-      all.push_back({.tokens = lengths[s], .first_position = 0, .kv = caches[s].impl().layer(0)});
-    }
-    return all;
   }
 };
 
@@ -230,20 +277,29 @@ void DecoderBlock::attention_input(const float* h, std::size_t rows, float* x) {
 
 Status DecoderBlock::attend(const float* x, std::span<const std::size_t> lengths, float* attended) {
   Impl& block = *impl_;
-  const std::size_t rows = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
-  FPTQ_TRY(const auto sequences, block.sequences(lengths));
-  block.run(block.weights.q_proj, x, rows, block.q);
-  block.run(block.weights.k_proj, x, rows, block.k);
-  block.run(block.weights.v_proj, x, rows, block.v);
-  block.rotate(lengths, rows);
-  block.attention.store(block.k.data(), block.v.data(), sequences, *block.pool);
-  block.attention.forward(block.q.data(), sequences, attended, *block.pool);
+  std::vector<std::size_t> first_rows(lengths.size());
+  std::exclusive_scan(lengths.begin(), lengths.end(), first_rows.begin(), std::size_t{0});
+  std::vector<Status> done(lengths.size());
+  const auto attend = [&](Workspace& own, std::size_t s, ThreadPool& threads) {
+    done[s] = block.attend(own, x + first_rows[s] * block.config.hidden_size, lengths[s], threads,
+                           attended + first_rows[s] * block.config.q_width());
+  };
+  // A sequence stays with a thread and in its cache, unless threads would have none.
+  if (lengths.size() >= block.pool->threads()) {
+    block.share(lengths.size(), 1,
+                [&](Workspace& own, std::size_t s, std::size_t) { attend(own, s, own.serial); });
+  } else {
+    block.make_workspaces();
+    for (std::size_t s = 0; s < lengths.size(); ++s) {
+      attend(*block.workspaces.front(), s, *block.pool);
+    }
+  }
+  for (const Status& status : done) FPTQ_TRY_VOID(status);
   return {};
 }
 
 void DecoderBlock::add_attention(const float* attended, std::size_t rows, float* h) {
-  impl_->run(impl_->weights.o_proj, attended, rows, impl_->update);
-  impl_->add_update(rows, h);
+  impl_->add_output(impl_->weights.o_proj, attended, rows, h);
 }
 
 void DecoderBlock::mlp_input(const float* h, std::size_t rows, float* x) {
@@ -252,18 +308,27 @@ void DecoderBlock::mlp_input(const float* h, std::size_t rows, float* x) {
 
 void DecoderBlock::mlp_hidden(const float* x, std::size_t rows, float* hidden) {
   Impl& block = *impl_;
-  block.run(block.weights.gate_proj, x, rows, block.q);
-  block.run(block.weights.up_proj, x, rows, block.up);
   const std::size_t width = block.config.intermediate_size;
-  block.pool->parallel_for(rows, 8, [&](std::size_t begin, std::size_t end) {
-    block.silu_mul.forward(&block.q[begin * width], &block.up[begin * width], (end - begin) * width,
+  block.share(rows, block.tile_rows(rows), [&](Workspace& own, std::size_t begin, std::size_t end) {
+    own.input.assign(x + begin * block.config.hidden_size, end - begin, block.config.hidden_size);
+    own.run(block.weights.gate_proj, own.gate, own.serial);
+    own.run(block.weights.up_proj, own.up, own.serial);
+    block.silu_mul.forward(own.gate.data(), own.up.data(), (end - begin) * width,
                            hidden + begin * width);
   });
 }
 
 void DecoderBlock::add_mlp(const float* hidden, std::size_t rows, float* h) {
-  impl_->run(impl_->weights.down_proj, hidden, rows, impl_->update);
-  impl_->add_update(rows, h);
+  impl_->add_output(impl_->weights.down_proj, hidden, rows, h);
+}
+
+std::uint64_t DecoderBlock::workspace_floats(const LlamaConfig& config,
+                                             std::size_t longest_sequence, std::size_t threads) {
+  // Keys and values twice, as rows and as the cache has them; the integers of inputs are at most as
+  // large as the inputs.
+  const std::uint64_t a_row = config.hidden_size + config.q_width() + 4 * config.kv_width();
+  const std::uint64_t a_tile_row = config.hidden_size + 3 * config.intermediate_size;
+  return threads * (longest_sequence * a_row + kTileRows * a_tile_row);
 }
 
 }  // namespace fptq::model

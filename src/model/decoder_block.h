@@ -65,7 +65,8 @@ class DecoderBlock {
   void set_attention_norm(ops::RmsNorm norm);
   void set_mlp_norm(ops::RmsNorm norm);
 
-  // D, H, Dh, F as in LlamaConfig. Workspaces grow with the rows of a call.
+  // D, H, Dh, F as in LlamaConfig. Threads take whole sequences through attention and tiles of rows
+  // through the rest, so that what lies between two linears does not leave their caches.
   //
   // x = norm(h), the input of query, key and value.  h, x [rows, D]
   void attention_input(const float* h, std::size_t rows, float* x);
@@ -83,6 +84,11 @@ class DecoderBlock {
   void mlp_hidden(const float* x, std::size_t rows, float* hidden);
   // h += down(hidden).
   void add_mlp(const float* hidden, std::size_t rows, float* h);
+
+  // Floats that the threads keep between calls.  longest_sequence: of those given to attend()
+  [[nodiscard]] static std::uint64_t workspace_floats(const LlamaConfig& config,
+                                                      std::size_t longest_sequence,
+                                                      std::size_t threads);
 
  private:
   struct Impl;

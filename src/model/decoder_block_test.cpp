@@ -84,6 +84,43 @@ TEST(DecoderBlock, StepsGiveTheForwardPassBitForBit) {
   }
 }
 
+// All steps of a block on rows of noise: what attention gave, the hidden layer, and the end.
+std::vector<float> run_block(std::span<const std::size_t> lengths, std::size_t threads) {
+  const auto checkpoint = memory_checkpoint(make_tiny_model({.max_positions = 512}));
+  ThreadPool pool(threads);
+  const auto config = LlamaModel::load(checkpoint, {.pool = &pool})->config();
+  auto block = DecoderBlock::load(*checkpoint, config, 1, {.pool = &pool});
+  const std::size_t rows = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
+  std::vector<float> h(rows * config.hidden_size);
+  Rng rng(5);
+  for (float& value : h) value = static_cast<float>(rng.normal());
+  std::vector<float> x(h.size());
+  std::vector<float> attended(rows * config.q_width());
+  std::vector<float> hidden(rows * config.intermediate_size);
+  block->attention_input(h.data(), rows, x.data());
+  EXPECT_TRUE(block->attend(x.data(), lengths, attended.data()));
+  block->add_attention(attended.data(), rows, h.data());
+  block->mlp_input(h.data(), rows, x.data());
+  block->mlp_hidden(x.data(), rows, hidden.data());
+  block->add_mlp(hidden.data(), rows, h.data());
+  std::vector<float> all = attended;
+  all.insert(all.end(), hidden.begin(), hidden.end());
+  all.insert(all.end(), h.begin(), h.end());
+  return all;
+}
+
+TEST(DecoderBlock, GivesTheSameBitsOnEveryNumberOfThreads) {
+  // Fewer sequences than threads and more of them, rows of more than a tile, rows for few threads.
+  for (const std::vector<std::size_t>& lengths :
+       {std::vector<std::size_t>{300}, {150, 1, 40}, {1, 2, 3, 4, 5, 6, 7}}) {
+    const std::vector<float> expected = run_block(lengths, 1);
+    for (const std::size_t threads : {2U, 3U, 5U}) {
+      EXPECT_EQ(run_block(lengths, threads), expected)
+          << threads << " threads, " << lengths.size() << " sequences";
+    }
+  }
+}
+
 TEST(DecoderBlock, NamesItsLinearsAndWhatTheyRead) {
   EXPECT_EQ(block_module_name(3, BlockLinear::kUp), "model.layers.3.mlp.up_proj");
   EXPECT_EQ(block_input_of(BlockLinear::kK), BlockInput::kAttention);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/fixed_pack/dispatch.h"
 #include "kernels/quantize_activations/dispatch.h"
 
 namespace fptq::ops {
@@ -54,6 +55,7 @@ void LinearInput::assign(const float* values, std::size_t rows, std::size_t cols
   rows_ = rows;
   cols_ = cols;
   valid_forms_ = 0;
+  fixed_rows_.reset();
 }
 
 LinearInput::Form& LinearInput::add_form(const kernels::ActivationGrid& grid) {
@@ -105,6 +107,25 @@ const kernels::QuantizedActivations& LinearInput::quantized(const kernels::Activ
     quantize_rows(form, isa, values_ + begin * cols_, begin, end);
   });
   return form.view;
+}
+
+const LinearInput::FixedRows& LinearInput::fixed_point(Isa isa, ThreadPool& pool) {
+  if (fixed_rows_) return *fixed_rows_;
+  const std::size_t stride = kernels::fixed_words(cols_);
+  fixed_words_.resize(rows_ * stride);
+  fixed_scales_.resize(rows_);
+  const kernels::FixedPackFn pack = select_variant(kernels::fixed_pack_variants(), isa).run;
+  pool.parallel_for(rows_, row_grain(), [&](std::size_t begin, std::size_t end) {
+    pack({.x = values_ + begin * cols_,
+          .x_stride = cols_,
+          .rows = end - begin,
+          .cols = cols_,
+          .by_columns = false,
+          .words = fixed_words_.data() + begin * stride,
+          .word_stride = stride,
+          .scales = fixed_scales_.data() + begin});
+  });
+  return fixed_rows_.emplace(FixedRows{fixed_words_.data(), stride, fixed_scales_.data()});
 }
 
 void fake_quantize(const float* x, std::size_t rows, std::size_t cols,

@@ -1,4 +1,4 @@
-// The input of linears: float rows, and the 8-bit forms that quantized linears make of them.
+// The input of linears: float rows, and the integers that linears make of them.
 
 #pragma once
 
@@ -61,6 +61,15 @@ class LinearInput {
   [[nodiscard]] const kernels::QuantizedActivations& quantized(const kernels::ActivationGrid& grid,
                                                                Isa isa, ThreadPool& pool);
 
+  // The rows as fixed-point numbers (kernels/fixed_pack), neighbours in a row in one word.
+  struct FixedRows {
+    const std::int32_t* words;  // [rows, stride]
+    std::size_t stride;         // fixed_words(cols)
+    const float* scales;        // [rows]
+  };
+  // Made at the first call and kept until assign().
+  [[nodiscard]] const FixedRows& fixed_point(Isa isa, ThreadPool& pool);
+
  private:
   struct Form;
 
@@ -74,6 +83,9 @@ class LinearInput {
   std::size_t cols_ = 0;
   std::vector<std::unique_ptr<Form>> forms_;
   std::size_t valid_forms_ = 0;  // the first of forms_ belong to the current values
+  std::vector<std::int32_t> fixed_words_;
+  std::vector<float> fixed_scales_;
+  std::optional<FixedRows> fixed_rows_;  // of the current values
 };
 
 // out <- what a linear that quantizes its inputs on `grid` multiplies with: (q - zero_point) *

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/fixed_pack/contract.h"
+
 namespace fptq::ops {
 namespace {
 
@@ -82,6 +84,37 @@ TEST(LinearInput, ProducesRowsWithoutQuantizingThemWhereNoGridIsGiven) {
   const kernels::ActivationGrid grid{.symmetric = false};
   expect_same_codes(existing.quantized(grid, best_isa(), pool),
                     input.quantized(grid, best_isa(), pool));
+}
+
+TEST(LinearInput, RoundsRowsToFixedPointOnceUntilTheyChange) {
+  std::vector<float> values(kRows * kCols);
+  write_rows(values, 0, kRows);
+  const std::size_t stride = kernels::fixed_words(kCols);
+  std::vector<std::int32_t> words(kRows * stride);
+  std::vector<float> scales(kRows);
+  kernels::fixed_pack_scalar({.x = values.data(),
+                              .x_stride = kCols,
+                              .rows = kRows,
+                              .cols = kCols,
+                              .by_columns = false,
+                              .words = words.data(),
+                              .word_stride = stride,
+                              .scales = scales.data()});
+  for (std::size_t threads = 1; threads <= 3; ++threads) {
+    ThreadPool pool(threads);
+    LinearInput input(values.data(), kRows, kCols);
+    const LinearInput::FixedRows first = input.fixed_point(best_isa(), pool);
+    ASSERT_EQ(stride, first.stride);
+    EXPECT_EQ(words, std::vector<std::int32_t>(first.words, first.words + words.size()));
+    EXPECT_EQ(scales, std::vector<float>(first.scales, first.scales + kRows));
+    std::vector<float> others(values.size(), 0.0f);
+    others[0] = 1.0f;
+    input.assign(others.data(), kRows, kCols);
+    const LinearInput::FixedRows& second = input.fixed_point(best_isa(), pool);
+    EXPECT_EQ(8127, second.words[0]);
+    EXPECT_EQ(0, second.words[1]);
+    EXPECT_EQ(0.0f, second.scales[1]);
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <cmath>
 #include <utility>
@@ -143,8 +144,7 @@ struct Linear::Impl {
   kernels::IntegerGemmFn integer_gemm = nullptr;
   kernels::Nf4a16GemmFn table_gemm = nullptr;
   kernels::FixedGemmFn fixed_gemm = nullptr;
-  kernels::FixedPackFn fixed_pack = nullptr;
-  std::uint64_t calls = 0;
+  std::atomic<std::uint64_t> calls = 0;
 
   // y[:, begin..end) of a dense product with weights [end - begin, K] at `weights`.
   void multiply_dense(const LinearInput& x, const void* weights, kernels::ElementType type,
@@ -155,7 +155,7 @@ struct Linear::Impl {
   void forward_dequantized(const LinearInput& x, float* y, ThreadPool& pool) const;
   void forward_integer(LinearInput& x, float* y, ThreadPool& pool) const;
   void forward_table(const LinearInput& x, float* y, ThreadPool& pool) const;
-  void forward_fixed(const LinearInput& x, float* y, ThreadPool& pool) const;
+  void forward_fixed(LinearInput& x, float* y, ThreadPool& pool) const;
 };
 
 void Linear::Impl::multiply_dense(const LinearInput& x, const void* weights,
@@ -248,38 +248,27 @@ void Linear::Impl::forward_table(const LinearInput& x, float* y, ThreadPool& poo
   });
 }
 
-void Linear::Impl::forward_fixed(const LinearInput& x, float* y, ThreadPool& pool) const {
+void Linear::Impl::forward_fixed(LinearInput& x, float* y, ThreadPool& pool) const {
   // Enough tokens to make up for cutting the weights into digits anew, as few as share the work.
   constexpr std::size_t kMostTokens = 256;
-  const std::size_t words = kernels::fixed_words(cols);
+  const LinearInput::FixedRows& numbers = x.fixed_point(quantizer_isa, pool);
   const std::size_t share = kernels::fixed_channels(x.rows() / pool.threads() + 1);
   const std::size_t grain = std::min(kMostTokens, share);
   pool.parallel_for(x.rows(), grain, [&](std::size_t begin, std::size_t end) {
-    const std::size_t tokens = end - begin;
-    std::vector<std::int32_t> numbers(tokens * words);
-    std::vector<float> scales(tokens);
-    fixed_pack({.x = x.values() + begin * cols,
-                .x_stride = cols,
-                .rows = tokens,
-                .cols = cols,
-                .by_columns = false,
-                .words = numbers.data(),
-                .word_stride = words,
-                .scales = scales.data()});
-    fixed_gemm({.a = numbers.data(),
-                .a_row_stride = words,
+    fixed_gemm({.a = numbers.words + begin * numbers.stride,
+                .a_row_stride = numbers.stride,
                 .a_word_stride = 1,
                 .b = fixed_weight.words.data(),
                 .b_stride = fixed_weight.stride,
-                .a_scale = scales.data(),
+                .a_scale = numbers.scales + begin,
                 .b_scale = fixed_weight.scales.data(),
                 .y = y + begin * rows,
                 .y_stride = rows,
                 .accumulate = false,
-                .m = tokens,
+                .m = end - begin,
                 .n = rows,
-                .words = words,
-                .scratch = kernels::fixed_gemm_scratch(words)});
+                .words = numbers.stride,
+                .scratch = kernels::fixed_gemm_scratch(numbers.stride)});
     for (std::size_t m = begin; m < end && !bias.empty(); ++m) {
       for (std::size_t n = 0; n < rows; ++n) y[m * rows + n] += bias[n];
     }
@@ -320,8 +309,9 @@ Result<Linear> Linear::fixed_point(const Tensor& weight, const std::optional<Ten
   impl->kernel = "fixed_gemm";
   impl->isa = variant.isa;
   impl->fixed_gemm = variant.run;
-  impl->fixed_pack = select_variant(kernels::fixed_pack_variants(), isa).run;
-  impl->fixed_weight = fixed_point_weights(weight, impl->fixed_pack);
+  impl->quantizer_isa = isa;
+  impl->fixed_weight =
+      fixed_point_weights(weight, select_variant(kernels::fixed_pack_variants(), isa).run);
   return Linear(std::move(impl));
 }
 
@@ -372,7 +362,7 @@ Result<Linear> Linear::table(TableMatrix weight, const std::optional<Tensor>& bi
 
 void Linear::forward(LinearInput& x, float* y, ThreadPool& pool) {
   FPTQ_CHECK(x.cols() == impl_->cols, "the input has as many columns as the weights");
-  ++impl_->calls;
+  impl_->calls.fetch_add(1, std::memory_order_relaxed);
   if (x.rows() == 0) return;
   switch (impl_->path) {
     case Impl::Path::kDense:
@@ -408,7 +398,7 @@ std::optional<kernels::ActivationGrid> Linear::activation_grid() const {
   return impl_->grid;
 }
 std::uint64_t Linear::calls() const {
-  return impl_->calls;
+  return impl_->calls.load(std::memory_order_relaxed);
 }
 
 std::uint64_t Linear::bytes() const {

@@ -26,7 +26,7 @@ namespace fptq::ops {
 //
 // Bits: row m of y depends on row m of x only, not on the other rows, the number of threads or
 // the instruction set.
-// Thread safety: one forward() at a time.
+// Thread safety: several threads may call forward(), each with an input and a pool of its own.
 class Linear {
  public:
   // Weights as a checkpoint stores them, products in float32 (kernels/dense_gemm).

@@ -19,8 +19,11 @@ std::uint64_t BlockRounder::working_bytes(const Recipe& recipe, const model::Lla
   const std::uint64_t ffn = config.intermediate_size;
   const std::uint64_t q_width = config.q_width();
   const bool gptq = recipe.rounding == algo::Rounding::kGptq;
-  // Both streams' batches with their workspaces, in floats; codes of activations.
-  std::uint64_t floats = rows * (8 * hidden + 8 * ffn + 6 * q_width + 4 * config.kv_width());
+  // Inputs of both streams, their codes and the error of a reader, in floats; workspaces of both.
+  const std::uint64_t widest = std::max({hidden, ffn, std::uint64_t{q_width}});
+  const std::uint64_t floats =
+      rows * (3 * hidden + 3 * widest) +
+      2 * model::DecoderBlock::workspace_floats(config, longest_sequence, threads);
   std::uint64_t most = 0;
   for (const BlockInput input : model::kBlockInputs) {
     const std::uint64_t width = model::block_input_width(config, input);
