@@ -14,14 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Renames are durable once their directory is.
-void sync_directory(const fs::path& directory) {
-  const int descriptor = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-}
-
 Status write_all(int descriptor, const fs::path& path, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
@@ -35,6 +27,13 @@ Status write_all(int descriptor, const fs::path& path, std::span<const std::byte
 }
 
 }  // namespace
+
+void sync_directory(const fs::path& directory) {
+  const int descriptor = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
 
 Error system_error(const fs::path& path, const char* action, int code) {
   const Error::Kind kind = code == ENOENT ? Error::Kind::kNotFound

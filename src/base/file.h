@@ -100,10 +100,11 @@ class ScratchFile {
   // The same as floats.
   [[nodiscard]] float* floats() const { return reinterpret_cast<float*>(bytes_.data()); }
 
-  // Lets the system begin to write that part to the disk, so that sync() will wait less. A hint.
-  void begin_sync(std::uint64_t offset_bytes, std::uint64_t size_bytes);
-  // Makes what was written survive the machine's end. Errors: kLimit, kIo.
-  [[nodiscard]] Status sync();
+  // Makes what was written survive the machine's end, under the name that the file has. While it
+  // runs, other threads may read. Errors: kLimit, kIo.
+  [[nodiscard]] Status sync() const;
+  // Takes another name in the same directory; what had that name is gone. Errors: kIo.
+  [[nodiscard]] Status rename(const std::filesystem::path& path);
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
@@ -115,6 +116,9 @@ class ScratchFile {
   int descriptor_ = -1;
   std::span<std::byte> bytes_;
 };
+
+// Lets what was created or renamed in a directory survive the machine's end, where the system can.
+void sync_directory(const std::filesystem::path& directory);
 
 // Writes a small file whole, atomically.
 [[nodiscard]] Status write_text_file(const std::filesystem::path& path, std::string_view text);

@@ -177,8 +177,6 @@ TEST_F(ScratchFileTest, GivesBackWhatWasWrittenInPlaces) {
     EXPECT_EQ(std::byte{0}, file->bytes()[7]);
     std::memcpy(file->bytes().data() + 4, "efgh", 4);
     std::memcpy(file->bytes().data(), "abcd", 4);
-    file->begin_sync(0, 8);
-    file->begin_sync(1000, 8);  // a part that is not there
     ASSERT_TRUE(file->sync());
   }
   auto again = ScratchFile::open(path, 8);
@@ -187,6 +185,23 @@ TEST_F(ScratchFileTest, GivesBackWhatWasWrittenInPlaces) {
   EXPECT_EQ(0, std::memcmp(moved.bytes().data(), "abcdefgh", 8));
   moved.floats()[1] = 0;
   EXPECT_EQ(std::byte{0}, moved.bytes()[6]);
+}
+
+TEST_F(ScratchFileTest, TakesAnotherName) {
+  ASSERT_TRUE(write_text_file(root_ / "new", "what had the name"));
+  auto file = ScratchFile::create(root_ / "old", 4);
+  ASSERT_TRUE(file) << file.error().message;
+  std::memcpy(file->bytes().data(), "abcd", 4);
+  ASSERT_TRUE(file->rename(root_ / "new"));
+  EXPECT_EQ(root_ / "new", file->path());
+  EXPECT_FALSE(fs::exists(root_ / "old"));
+  std::memcpy(file->bytes().data() + 2, "ef", 2);
+  ASSERT_TRUE(file->sync());
+  EXPECT_EQ("abef", *read_text_file(root_ / "new", 100));
+  const Status nowhere = file->rename(root_ / "none" / "new");
+  ASSERT_FALSE(nowhere);
+  EXPECT_EQ((root_ / "none" / "new").string() + ": cannot write: No such file or directory",
+            nowhere.error().message);
 }
 
 TEST_F(ScratchFileTest, SaysThatTheDiskHasNoRoom) {

@@ -67,21 +67,18 @@ ScratchFile::~ScratchFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-void ScratchFile::begin_sync(std::uint64_t offset_bytes, std::uint64_t size_bytes) {
-#if defined(__linux__)
-  static_cast<void>(::sync_file_range(descriptor_, static_cast<off_t>(offset_bytes),
-                                      static_cast<off_t>(size_bytes), SYNC_FILE_RANGE_WRITE));
-#else
-  static_cast<void>(offset_bytes);
-  static_cast<void>(size_bytes);
-#endif
-}
-
-Status ScratchFile::sync() {
+Status ScratchFile::sync() const {
   if (!bytes_.empty() && ::msync(bytes_.data(), bytes_.size(), MS_SYNC) != 0) {
     return system_error(path_, "write", errno);
   }
   if (::fsync(descriptor_) != 0) return system_error(path_, "write", errno);
+  sync_directory(path_.parent_path());
+  return {};
+}
+
+Status ScratchFile::rename(const std::filesystem::path& path) {
+  if (::rename(path_.c_str(), path.c_str()) != 0) return system_error(path, "write", errno);
+  path_ = path;
   return {};
 }
 

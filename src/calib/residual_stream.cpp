@@ -47,7 +47,6 @@ Result<ResidualStream> ResidualStream::create(const fs::path& directory, const s
     embedding.lookup(ids.subspan(begin, end - begin),
                      stream.entry_->floats() + begin * stream.width_);
   });
-  FPTQ_TRY_VOID(stream.entry_->sync());
   return stream;
 }
 
@@ -58,7 +57,8 @@ Result<ResidualStream> ResidualStream::resume(const fs::path& directory, const s
   stream.layer_ = layer;
   FPTQ_TRY(stream.entry_, ScratchFile::open(stream.file_of(layer),
                                             std::uint64_t{rows} * stream.width_ * sizeof(float)));
-  stream.forget_entry();  // whoever was stopped may not have come to it
+  stream.entry_is_durable_ = true;
+  stream.remove_other_files();
   return stream;
 }
 
@@ -112,30 +112,51 @@ Status ResidualStream::compute_hidden(model::DecoderBlock& block, const Sequence
 }
 
 Status ResidualStream::add_mlp(model::DecoderBlock& block, const SequenceBatch& batch) {
-  const std::uint64_t row_bytes = width_ * sizeof(float);
   block.add_mlp(hidden_->floats() + batch.first_row * hidden_width_, batch.rows,
                 next_->floats() + batch.first_row * width_);
-  next_->begin_sync(batch.first_row * row_bytes, batch.rows * row_bytes);
   return {};
 }
 
 Status ResidualStream::finish_block() {
   FPTQ_CHECK(current_ == Current::kNext, "the block was run");
-  FPTQ_TRY_VOID(next_->sync());
-  entry_ = std::exchange(next_, std::nullopt);
+  std::optional<ScratchFile> old = std::exchange(entry_, std::exchange(next_, std::nullopt));
   ++layer_;
   current_ = Current::kEntry;
+  if (std::exchange(entry_is_durable_, false)) {
+    kept_ = std::move(old);
+    return {};
+  }
+  FPTQ_TRY_VOID(old->rename(file_of(layer_ + 1)));
+  next_ = std::move(old);
   return {};
 }
 
-void ResidualStream::forget_entry() {
+Status ResidualStream::sync_entry() const {
+  return entry_->sync();
+}
+
+void ResidualStream::entry_is_durable() {
+  entry_is_durable_ = true;
+  forget_kept();
+}
+
+void ResidualStream::forget_kept() {
   std::error_code ignored;
-  if (layer_ > 0) fs::remove(file_of(layer_ - 1), ignored);
+  if (kept_) fs::remove(kept_->path(), ignored);
+  kept_.reset();
+}
+
+void ResidualStream::remove_other_files() const {
+  std::error_code ignored;
+  for (const fs::directory_entry& file : fs::directory_iterator(directory_, ignored)) {
+    const bool ours = file.path().filename().string().starts_with(name_ + ".");
+    if (ours && file.path() != file_of(layer_)) fs::remove(file.path(), ignored);
+  }
 }
 
 void ResidualStream::remove() {
   std::error_code ignored;
-  forget_entry();
+  forget_kept();
   entry_.reset();
   next_.reset();
   attended_.reset();
@@ -146,7 +167,7 @@ void ResidualStream::remove() {
 }
 
 std::uint64_t ResidualStream::disk_bytes(const model::LlamaConfig& config, std::size_t rows) {
-  return (2 * std::uint64_t{config.hidden_size} + config.q_width() + config.intermediate_size) *
+  return (3 * std::uint64_t{config.hidden_size} + config.q_width() + config.intermediate_size) *
          rows * sizeof(float);
 }
 

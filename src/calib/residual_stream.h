@@ -30,8 +30,8 @@ struct SequenceBatch {
 [[nodiscard]] std::vector<SequenceBatch> sequence_batches(std::span<const std::size_t> lengths,
                                                           std::size_t max_rows);
 
-// One model's stream. What enters block `b` lies in a file of its own, which stays as it is until
-// finish_block(), so that a block that was interrupted can be begun again.
+// One model's stream. What enters block `b` lies in a file of its own. What was durable last stays
+// until what enters a later block is, so that an interrupted run can be gone on with from there.
 //
 //   rows  R, of all sequences    D, H, Dh, F as in LlamaConfig
 //
@@ -40,7 +40,7 @@ struct SequenceBatch {
 // finish_block(). Inputs may be asked for as often as wanted until the next step; they depend on
 // the block that is handed over.
 // The pool's threads copy rows; it outlives the stream.
-// Thread safety: none.
+// Thread safety: sync_entry() may run on another thread; all else one call at a time.
 class ResidualStream {
  public:
   // A stream before the first block: rows of the embedding.
@@ -76,11 +76,15 @@ class ResidualStream {
   [[nodiscard]] Status add_mlp(model::DecoderBlock& block, const SequenceBatch& batch);
   // After add_attention() of every batch, and after add_mlp() of every batch.
   void attention_is_added() { current_ = Current::kNext; }
-  // Makes the stream behind the block durable, and goes on to the next block. What entered this
-  // one is kept until forget_entry().
+  // Goes on to the next block. What entered this one is kept if it is durable; otherwise its file
+  // is written anew for what leaves the next block: memory that is there already costs nothing.
+  // Errors: kIo.
   [[nodiscard]] Status finish_block();
-  // Removes what entered the block before.
-  void forget_entry();
+  // Makes what enters the block survive the machine's end: what resume() finds. Errors: kLimit,
+  // kIo.
+  [[nodiscard]] Status sync_entry() const;
+  // sync_entry() was done, and whatever else is needed to go on from there: gives up what was kept.
+  void entry_is_durable();
   // Removes all files of the stream.
   void remove();
 
@@ -100,6 +104,9 @@ class ResidualStream {
         rows_(rows),
         pool_(&pool) {}
 
+  void forget_kept();
+  // Removes what an earlier run left beside what enters the block.
+  void remove_other_files() const;
   [[nodiscard]] std::filesystem::path file_of(std::size_t layer) const;
   [[nodiscard]] std::filesystem::path scratch_file(const char* what) const;
   [[nodiscard]] Status make(std::optional<ScratchFile>& file, const std::filesystem::path& path,
@@ -116,6 +123,8 @@ class ResidualStream {
   Current current_ = Current::kEntry;
   std::optional<ScratchFile> entry_;  // [R, D] what enters the block
   std::optional<ScratchFile> next_;   // [R, D] the stream behind attention, then behind the block
+  std::optional<ScratchFile> kept_;   // [R, D] what entered an earlier block, durable
+  bool entry_is_durable_ = false;
   std::optional<ScratchFile> attended_;  // [R, H * Dh]
   std::optional<ScratchFile> hidden_;    // [R, F]
   std::vector<float> x_;  // [batch rows, D], kept so that its memory is not made anew

@@ -139,29 +139,42 @@ TEST_F(ResidualStreamTest, CarriesTheForwardPassFromBlockToBlock) {
     for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.add_mlp(now, batch));
     ASSERT_TRUE(carried.finish_block());
     EXPECT_EQ(residual(carried), seen_.at(name));
-    carried.forget_entry();
+    EXPECT_EQ(files(), 4U) << "the entry, room for the next one, attended and hidden rows";
   }
   carried.remove();
   EXPECT_EQ(files(), 0U);
 }
 
-TEST_F(ResidualStreamTest, BeginsABlockAgainThatWasInterrupted) {
+TEST_F(ResidualStreamTest, GoesOnFromWhatWasDurableLast) {
   {
     ResidualStream carried = stream();
     DecoderBlock first = block(0);
     run_attention(carried, first);
     run_rest(carried, first);
+    ASSERT_TRUE(carried.sync_entry());
     DecoderBlock second = block(1);
     run_attention(carried, second);
-    for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.add_attention(second, batch));
+    carried.entry_is_durable();
+    run_rest(carried, second);
+    EXPECT_EQ(files(), 4U) << "what is durable, the entry, attended and hidden rows";
+    DecoderBlock third = block(2);
+    run_attention(carried, third);
+    for (const SequenceBatch& batch : batches_) ASSERT_TRUE(carried.add_attention(third, batch));
+    EXPECT_EQ(files(), 5U);
   }
   auto resumed = ResidualStream::resume(root_, "float", config_, ids_.size(), 1, pool_);
   ASSERT_TRUE(resumed) << resumed.error().message;
+  EXPECT_EQ(files(), 1U);
   EXPECT_EQ(residual(*resumed), seen_.at("block0"));
   DecoderBlock second = block(1);
   run_attention(*resumed, second);
   run_rest(*resumed, second);
   EXPECT_EQ(residual(*resumed), seen_.at("block1"));
+  EXPECT_EQ(files(), 4U);
+  resumed->entry_is_durable();
+  EXPECT_EQ(files(), 3U) << "the entry, attended and hidden rows";
+  resumed->remove();
+  EXPECT_EQ(files(), 0U);
 }
 
 TEST_F(ResidualStreamTest, DoesNotResumeFromAFileOfAnotherSize) {

@@ -155,6 +155,11 @@ std::uint64_t BlockRounder::pieces_per_block() const {
   return 8 * impl_->batches.size() + model::kBlockLinears.size();
 }
 
+// Two visits and a step; query, key, value and output.
+std::uint64_t BlockRounder::pieces_before_writing() const {
+  return 3 * impl_->batches.size() + 4;
+}
+
 Result<RoundedBlock> BlockRounder::round_next(const PieceFn& after_piece) {
   Impl& rounder = *impl_;
   rounder.after_piece = &after_piece;
@@ -165,9 +170,15 @@ Result<RoundedBlock> BlockRounder::round_next(const PieceFn& after_piece) {
   return std::move(rounder.result);
 }
 
+Status BlockRounder::sync_streams() const {
+  FPTQ_TRY_VOID(impl_->quantized.sync_entry());
+  if (impl_->original) return impl_->original->sync_entry();
+  return {};
+}
+
 void BlockRounder::keep() {
-  impl_->quantized.forget_entry();
-  if (impl_->original) impl_->original->forget_entry();
+  impl_->quantized.entry_is_durable();
+  if (impl_->original) impl_->original->entry_is_durable();
 }
 
 void BlockRounder::remove() {

@@ -68,13 +68,18 @@ class BlockRounder {
   // Called after every piece of work with the pieces done so far; an error stops the work.
   using PieceFn = std::function<Status(std::uint64_t done)>;
   [[nodiscard]] std::uint64_t pieces_per_block() const;
+  // Those of a block before its streams are written.
+  [[nodiscard]] std::uint64_t pieces_before_writing() const;
 
-  // Rounds the next block and makes the streams behind it durable. What entered it stays until
-  // keep(), so that the block can be done again if saving it fails.
+  // Rounds the next block.
   // Errors: kFormat for weights or activations that are not finite, naming where; kLimit, kIo;
   // those of after_piece.
   [[nodiscard]] Result<RoundedBlock> round_next(const PieceFn& after_piece);
-  // The last block is safe on disk.
+  // Makes the streams behind the last block survive the machine's end. May run on another thread
+  // while the next block is rounded. Errors: kLimit, kIo.
+  [[nodiscard]] Status sync_streams() const;
+  // sync_streams() was done, and all blocks so far are safe: what was needed to begin again further
+  // back is given up. Called before the next block is finished; between its pieces, too.
   void keep();
   // Removes the streams.
   void remove();

@@ -35,7 +35,6 @@ class Observer {
     for (std::size_t layer = 0; layer < job_.config->num_layers; ++layer) {
       FPTQ_TRY_VOID(watch_block(layer));
       FPTQ_TRY_VOID(stream_.finish_block());
-      stream_.forget_entry();
       for (const model::BlockLinear linear : model::kBlockLinears) {
         job_.checkpoint->release(model::block_module_name(layer, linear) + ".weight");
       }
