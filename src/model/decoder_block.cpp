@@ -315,6 +315,8 @@ void DecoderBlock::mlp_hidden(const float* x, std::size_t rows, float* hidden) {
     own.run(block.weights.up_proj, own.up, own.serial);
     block.silu_mul.forward(own.gate.data(), own.up.data(), (end - begin) * width,
                            hidden + begin * width);
+    const auto& rotation = block.weights.down_rotation;
+    if (rotation) rotation->apply(hidden + begin * width, end - begin);
   });
 }
 

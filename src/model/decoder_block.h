@@ -80,7 +80,7 @@ class DecoderBlock {
   void add_attention(const float* attended, std::size_t rows, float* h);
   // x = norm(h), the input of gate and up.
   void mlp_input(const float* h, std::size_t rows, float* x);
-  // hidden = silu(gate(x)) * up(x).  hidden [rows, F]
+  // hidden = silu(gate(x)) * up(x), rotated where down's weights are.  hidden [rows, F]
   void mlp_hidden(const float* x, std::size_t rows, float* hidden);
   // h += down(hidden).
   void add_mlp(const float* hidden, std::size_t rows, float* h);

@@ -27,9 +27,7 @@ std::vector<std::int32_t> random_ids(std::size_t count, std::uint64_t seed) {
   return ids;
 }
 
-TEST(DecoderBlock, StepsGiveTheForwardPassBitForBit) {
-  const auto checkpoint = memory_checkpoint(make_tiny_model(
-      {.layers = 3, .max_positions = 64, .attention_bias = true, .mlp_bias = true}));
+void expect_steps_of_forward_pass(const std::shared_ptr<const io::Checkpoint>& checkpoint) {
   ThreadPool pool(2);
   const LoadOptions options{.pool = &pool};
   auto model = LlamaModel::load(checkpoint, options);
@@ -119,6 +117,20 @@ TEST(DecoderBlock, GivesTheSameBitsOnEveryNumberOfThreads) {
           << threads << " threads, " << lengths.size() << " sequences";
     }
   }
+}
+
+TEST(DecoderBlock, StepsGiveTheForwardPassBitForBit) {
+  expect_steps_of_forward_pass(memory_checkpoint(make_tiny_model(
+      {.layers = 3, .max_positions = 64, .attention_bias = true, .mlp_bias = true})));
+}
+
+TEST(DecoderBlock, StepsGiveTheForwardPassWithRotatedInputsOfDown) {
+  expect_steps_of_forward_pass(memory_checkpoint(
+      make_tiny_model({.config = {{"quantization_config",
+                                   R"({"quant_method": "compressed-tensors", "config_groups": {},
+                       "transform_config": {"config_groups": {"R4": {"type": "hadamard",
+                           "head_dim": 32, "apply": [{"targets": "re:.*down_proj$",
+                                                      "location": "input"}]}}}})"}}})));
 }
 
 TEST(DecoderBlock, NamesItsLinearsAndWhatTheyRead) {

@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "base/json.h"
+#include "model/decoder_block.h"
+#include "model/llama_config.h"
 #include "model/quant_config.h"
 #include "model/table_module.h"
 
@@ -157,6 +159,14 @@ Result<Inventory> take_inventory(const io::Checkpoint& checkpoint) {
                                                            "/config.json: quantization_config"));
   }
 
+  // Layer -> block of the rotation of down_proj's inputs.
+  std::vector<std::size_t> rotations;
+  if (quantization && !quantization->transforms().empty()) {
+    FPTQ_TRY(const LlamaConfig config,
+             parse_llama_config(checkpoint.config(), checkpoint.path().string() + "/config.json"));
+    rotations = config.down_rotations;
+  }
+
   // Module -> how it is quantized, for those whose codes and scales are there.
   const auto find_quantized = [&](const std::string& module) -> std::optional<ModuleQuantization> {
     if (!quantization || checkpoint.find(module + ".weight_scale") == nullptr) return std::nullopt;
@@ -200,6 +210,11 @@ Result<Inventory> take_inventory(const io::Checkpoint& checkpoint) {
     const bool holds_weights = entry.name.ends_with(".weight") || entry.name.ends_with(".bias");
     entry.parameters = holds_weights ? element_count(entry.shape).value_or(0) : 0;
     entry.decoder_linear = is_decoder_linear(entry.name, entry.shape);
+    for (std::size_t layer = 0; layer < rotations.size(); ++layer) {
+      if (entry.name == block_module_name(layer, BlockLinear::kDown) + ".weight") {
+        entry.input_rotation = rotations[layer];
+      }
+    }
     inventory.parameters += entry.parameters;
     inventory.bytes += entry.bytes;
     inventory.entries.push_back(std::move(entry));

@@ -24,6 +24,8 @@ struct InventoryEntry {
   // classifier.
   std::uint64_t parameters = 0;
   bool decoder_linear = false;  // a projection of attention or MLP
+  // Block of the Hadamard rotation of its inputs while the model runs (ops/hadamard.h); 0: none.
+  std::size_t input_rotation = 0;
 };
 
 struct Inventory {
@@ -38,7 +40,8 @@ struct Inventory {
 };
 
 // Reads headers, quantization_config and the shapes of packed weights.
-// Errors: QuantConfig::parse()'s; kFormat where a packed weight has no shape or contradicts it.
+// Errors: QuantConfig::parse()'s; parse_llama_config()'s where inputs are rotated; kFormat where a
+// packed weight has no shape or contradicts it.
 [[nodiscard]] Result<Inventory> take_inventory(const io::Checkpoint& checkpoint);
 
 // How far the largest weight of a tensor is from the others.

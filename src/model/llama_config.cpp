@@ -411,6 +411,8 @@ Result<LlamaConfig> parse_llama_config(const Json& json, const std::string& wher
   if (fields.has("quantization_config")) {
     FPTQ_TRY(config.quantization, QuantConfig::parse(*fields.raw("quantization_config"),
                                                      where + ": quantization_config"));
+    FPTQ_TRY(config.down_rotations, config.quantization->transforms().down_rotations(
+                                        config.num_layers, config.intermediate_size));
   }
   config.warnings = unknown_key_warnings(fields);
   return config;

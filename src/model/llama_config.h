@@ -55,11 +55,18 @@ struct LlamaConfig {
   std::vector<std::int32_t> eos_ids;  // may be empty
   std::optional<std::int32_t> bos_id;
   std::optional<QuantConfig> quantization;  // absent: every weight is a float matrix
+  // Of each layer, the block of the Hadamard rotation of the inputs of down_proj, 0: none
+  // (TransformConfig::down_rotations). Empty: no layer has one.
+  std::vector<std::size_t> down_rotations;
   // What a user should know though it is no error: keys that nothing here understands.
   std::vector<std::string> warnings;
 
   [[nodiscard]] std::size_t q_width() const { return num_heads * head_dim; }
   [[nodiscard]] std::size_t kv_width() const { return num_kv_heads * head_dim; }
+  // 0: none.
+  [[nodiscard]] std::size_t down_rotation(std::size_t layer) const {
+    return down_rotations.empty() ? 0 : down_rotations[layer];
+  }
 };
 
 // Reads config.json as Llama and Mistral models publish it and as transformers writes it, key

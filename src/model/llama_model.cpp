@@ -264,19 +264,21 @@ void LlamaModel::Impl::run_block(std::size_t layer, std::span<const SequenceInpu
   forward(block.o_proj, "o_proj", work.update);
   show(".attn", work.update);
 
-  // Gated feed-forward layer: down(silu(gate(x)) * up(x)).
+  // Gated feed-forward layer: down(silu(gate(x)) * up(x)), the product rotated where weights are.
   norm_rows(block.mlp_norm, rows, true, keep, {&block.gate_proj, &block.up_proj});
   show(".mlp_norm", work.normed);
   forward(block.gate_proj, "gate_proj", work.gate);
   forward(block.up_proj, "up_proj", work.up);
   {
-    const ProfileScope scope(profile, "silu_mul");
+    const auto& rotation = block.down_rotation;
+    const ProfileScope scope(profile, rotation ? "silu_mul+hadamard" : "silu_mul");
     const std::size_t width = config.intermediate_size;
     const std::optional<kernels::ActivationGrid> grid = common_grid({&block.down_proj});
     work.input.assign(keep || !grid ? work.gate.data() : nullptr, rows, width, grid, isa, *pool,
                       [&](std::size_t begin, std::size_t end, float* product) {
                         silu_mul.forward(&work.gate[begin * width], &work.up[begin * width],
                                          (end - begin) * width, product);
+                        if (rotation) rotation->apply(product, end - begin);
                       });
   }
   show(".down_proj.in", work.gate);
@@ -416,6 +418,7 @@ std::vector<ReceiptEntry> LlamaModel::receipt() const {
     add(name + ".mlp.gate_proj", block.gate_proj);
     add(name + ".mlp.up_proj", block.up_proj);
     add(name + ".mlp.down_proj", block.down_proj);
+    if (block.down_rotation) entries.back().kernel.insert(0, "hadamard+");
   }
   add("lm_head", weights.classifier);
   return entries;

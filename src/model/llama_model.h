@@ -55,7 +55,7 @@ struct SequenceInput {
 struct ReceiptEntry {
   std::string layer;   // "model.layers.0.self_attn.q_proj"
   std::string scheme;  // short name of what was executed, "w4g32-a8t" or "bf16"
-  std::string kernel;  // "w4a8_gemm"
+  std::string kernel;  // "w4a8_gemm", "hadamard+w4a8_gemm" where inputs are rotated first
   std::string isa;     // "avx512vnni"
   std::uint64_t calls;
 };
@@ -64,6 +64,7 @@ struct ReceiptEntry {
 //   name    "embed", "block0.attn_norm", "block0.attn" (output of attention before the residual),
 //           "block0.mlp_norm", "block0.mlp", "block0" (residual stream after the block),
 //           "final_norm", and the inputs of linears: "block0.o_proj.in", "block0.down_proj.in"
+//           (rotated where they are)
 //   values  [rows, cols] row-major
 using Tap = std::function<void(std::string_view name, const float* values, std::size_t rows,
                                std::size_t cols)>;

@@ -31,6 +31,26 @@ bool has_matrix(const io::Checkpoint& checkpoint, const std::string& module) {
          checkpoint.find(module + ".weight_packed") != nullptr;
 }
 
+// Inputs of the base's modules stay as they are.
+void ignore_in_transforms(const std::vector<std::string>& all,
+                          const std::set<std::string>& from_candidate, Json& quantization) {
+  const auto transforms = quantization.find("transform_config");
+  if (transforms == quantization.end() || !transforms->is_object()) return;
+  const auto groups = transforms->find("config_groups");
+  if (groups == transforms->end() || !groups->is_object()) return;
+  for (Json& group : *groups) {
+    if (!group.contains("apply")) continue;
+    for (Json& entry : group["apply"]) {
+      Json& ignore = entry["ignore"];
+      if (ignore.is_string()) ignore = Json::array({ignore});
+      if (!ignore.is_array()) ignore = Json::array();
+      for (const std::string& module : all) {
+        if (!from_candidate.contains(module)) ignore.push_back(module);
+      }
+    }
+  }
+}
+
 class MixedCheckpoint final : public io::Checkpoint {
  public:
   MixedCheckpoint(std::shared_ptr<const io::Checkpoint> base,
@@ -66,6 +86,7 @@ class MixedCheckpoint final : public io::Checkpoint {
         if (!from_candidate.contains(module)) ignore.push_back(module);
       }
     }
+    ignore_in_transforms(all, from_candidate, restricted);
     config_["quantization_config"] = std::move(restricted);
   }
 

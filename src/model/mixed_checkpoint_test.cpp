@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "model/llama_model.h"
+#include "ops/hadamard.h"
 #include "support/tiny_checkpoint.h"
 
 namespace fptq::model {
@@ -66,6 +68,31 @@ TEST(MixedCheckpoint, TakesTheNamedModulesFromTheCandidate) {
   EXPECT_EQ(head.bytes().data(), tied.bytes().data());
   EXPECT_EQ(mixed->find("no.such"), nullptr);
   EXPECT_FALSE(mixed->read("no.such"));
+}
+
+TEST(MixedCheckpoint, RotatesInputsOfTheCandidatesModulesOnly) {
+  const Checkpoint base = tiny(1);
+  testing::TinyModel model = testing::make_tiny_model({.seed = 1});
+  model.config["quantization_config"] = Json::parse(
+      R"({"quant_method": "compressed-tensors", "config_groups": {}, "transform_config":
+          {"config_groups": {"R4": {"type": "hadamard", "head_dim": 32, "apply":
+          [{"targets": "re:.*down_proj$", "location": "input"}]}}}})");
+  const ops::BlockHadamard rotation(96, 32, best_isa());
+  for (const char* layer : {"0", "1"}) {
+    Tensor& down = *model.find("model.layers." + std::string(layer) + ".mlp.down_proj.weight");
+    std::vector<float> weights = down.to_f32();
+    rotation.apply(weights.data(), down.rows());
+    down = testing::f32_tensor(down.shape(), weights);
+  }
+  const Checkpoint candidate = testing::memory_checkpoint(std::move(model));
+  const Checkpoint mixed = mix(base, candidate, {"model.layers.1.mlp.down_proj"});
+  const auto config = parse_llama_config(mixed->config(), "mixed");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ((std::vector<std::size_t>{0, 32}), config->down_rotations);
+  const std::vector<float> expected = logits(base);
+  const std::vector<float> actual = logits(mixed);
+  ASSERT_EQ(expected.size(), actual.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], actual[i], 2e-5f);
 }
 
 TEST(MixedCheckpoint, RefusesModelsOfOtherShapes) {

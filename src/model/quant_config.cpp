@@ -209,10 +209,8 @@ Status check_unsupported_parts(const JsonFields& fields) {
   if (fields.has("kv_cache_scheme")) {
     return fields.unexpected(Error::Kind::kUnsupported, "kv_cache_scheme", "null");
   }
-  for (const std::string_view key : {"transform_config", "moe_sparsity_config"}) {
-    if (!is_empty(fields.raw(key))) {
-      return fields.unexpected(Error::Kind::kUnsupported, key, "null or {}");
-    }
+  if (!is_empty(fields.raw("moe_sparsity_config"))) {
+    return fields.unexpected(Error::Kind::kUnsupported, "moe_sparsity_config", "null or {}");
   }
   const Json* sparsity = fields.raw("sparsity_config");
   if (!is_empty(sparsity) && !(sparsity->is_object() && sparsity->contains("format") &&
@@ -266,6 +264,10 @@ Result<QuantConfig> QuantConfig::parse(const Json& config, const std::string& wh
   }
 
   QuantConfig result;
+  if (!is_empty(fields.raw("transform_config"))) {
+    FPTQ_TRY(result.transforms_,
+             TransformConfig::parse(*fields.raw("transform_config"), where + ": transform_config"));
+  }
   FPTQ_TRY(result.ignored_, read_patterns(fields, "ignore"));
   if (!fields.has("config_groups") || !fields.raw("config_groups")->is_object() ||
       fields.raw("config_groups")->size() > kMostGroups) {

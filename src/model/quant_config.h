@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "model/transform_config.h"
 #include "numeric/scheme.h"
 
 namespace fptq::model {
@@ -46,12 +47,18 @@ class QuantConfig {
   //
   // Errors: kUnsupported, by name, for another quant_method or format, for codes that are not
   // integers of 4 or 8 bits, activations that are not 8-bit integers per token dynamic or per
-  // tensor static, quantized outputs or caches, transforms, sparsity, and activation order with
-  // permuted groups; kFormat for values of the wrong type; check_bitsandbytes_config()'s.
+  // tensor static, quantized outputs or caches, sparsity, and activation order with permuted
+  // groups; kFormat for values of the wrong type; TransformConfig::parse()'s and
+  // check_bitsandbytes_config()'s.
   [[nodiscard]] static Result<QuantConfig> parse(const Json& config, const std::string& where);
 
   // Whether modules are stored as bitsandbytes does: find() knows none of them then.
   [[nodiscard]] bool is_bitsandbytes() const { return bitsandbytes_; }
+
+  // What is done to inputs while the model runs.
+  [[nodiscard]] const TransformConfig& transforms() const { return transforms_; }
+  // Whether no module's weights are quantized: the configuration is there for its transforms only.
+  [[nodiscard]] bool quantizes_nothing() const { return rules_.empty() && !bitsandbytes_; }
 
   // How the module of that name ("model.layers.0.mlp.up_proj") is quantized; nothing where it is
   // not, or is ignored. Weights in blocks of one row are Strategy::kBlock, whatever their width;
@@ -71,6 +78,7 @@ class QuantConfig {
   bool bitsandbytes_ = false;
   std::vector<Rule> rules_;
   std::vector<std::string> ignored_;
+  TransformConfig transforms_;
 };
 
 }  // namespace fptq::model

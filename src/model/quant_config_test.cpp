@@ -108,7 +108,13 @@ TEST(QuantConfig, NamesWhatIsNotSupported) {
       "c: format: expected pack-quantized, int-quantized, naive-quantized, dense or "
       "mixed-precision, got \"float-quantized\"",
       with_key("format", R"("float-quantized")"));
-  EXPECT_NE("no error", with_key("transform_config", R"({"config_groups": {"R1": {}}})"));
+  EXPECT_EQ("c: transform_config: expected a JSON object, got \"R4\"",
+            with_key("transform_config", R"("R4")"));
+  EXPECT_EQ("c: transform_config: R4: type: expected \"hadamard\", got \"random-hadamard\"",
+            with_key("transform_config", R"({"config_groups": {"R4": {"type": "random-hadamard",
+                     "apply": [{"targets": ["re:.*down_proj$"], "location": "input"}]}}})"));
+  EXPECT_EQ("c: moe_sparsity_config: expected null or {}, got {\"a\":1}",
+            with_key("moe_sparsity_config", R"({"a": 1})"));
   EXPECT_NE("no error", with_key("config_groups", "[]"));
 
   const auto with_weights = [](const char* weights) {

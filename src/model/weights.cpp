@@ -68,9 +68,14 @@ class Binder {
     FPTQ_TRY(ops::Linear gate_proj, bind_linear(modules[4]));
     FPTQ_TRY(ops::Linear up_proj, bind_linear(modules[5]));
     FPTQ_TRY(ops::Linear down_proj, bind_linear(modules[6]));
+    std::optional<ops::BlockHadamard> down_rotation;
+    if (const std::size_t width = config_.down_rotation(layer); width != 0) {
+      down_rotation.emplace(config_.intermediate_size, width, options_.isa);
+    }
     return BlockWeights{std::move(attn_norm), std::move(q_proj),  std::move(k_proj),
                         std::move(v_proj),    std::move(o_proj),  std::move(mlp_norm),
-                        std::move(gate_proj), std::move(up_proj), std::move(down_proj)};
+                        std::move(gate_proj), std::move(up_proj), std::move(down_proj),
+                        down_rotation};
   }
 
   Result<ops::Embedding> bind_embedding() {

@@ -12,6 +12,7 @@
 #include "model/llama_config.h"
 #include "model/llama_model.h"
 #include "ops/embedding.h"
+#include "ops/hadamard.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
 
@@ -28,6 +29,7 @@ struct BlockWeights {
   ops::Linear gate_proj;
   ops::Linear up_proj;
   ops::Linear down_proj;
+  std::optional<ops::BlockHadamard> down_rotation;  // of its inputs, before they are quantized
 };
 
 // What follows the blocks.

@@ -7,9 +7,11 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "io/safetensors_writer.h"
+#include "model/decoder_block.h"
 #include "model/llama_config.h"
 #include "model/quantized_module.h"
 #include "model/table_module.h"
+#include "ops/hadamard.h"
 #include "quantize/llama_modules.h"
 #include "quantize/output_files.h"
 #include "quantize/plan.h"
@@ -26,6 +28,8 @@ constexpr std::uint64_t kSideBytes = std::uint64_t{32} << 20;
 struct DenseModule {
   LlamaModule module;
   std::optional<model::ModuleQuantization> quantization;  // absent: codes of a table
+  // Of its inputs, which the output knows nothing of: the weights are turned back.
+  std::optional<ops::BlockHadamard> rotation = std::nullopt;
 };
 
 // One tensor of the output: a copy or cast of one of the source's, or a module dequantized.
@@ -123,6 +127,13 @@ class Conversion {
         continue;
       }
       const auto quantization = config.quantization->find(module.name, module.kind());
+      const auto rotation = rotation_of(config, module);
+      if (!quantization && rotation) {
+        return Error{Error::Kind::kUnsupported,
+                     where + ": \"" + module.name +
+                         "\": expected quantized weights where inputs are rotated, got weights in "
+                         "floating point"};
+      }
       if (!quantization) continue;
       replaced_.push_back(module.name);
       // A tied classifier repeats the embedding's scales and has no codes of its own.
@@ -131,9 +142,21 @@ class Conversion {
       if (module.role == LlamaModule::Role::kClassifier && config.tied_embeddings && !has_codes) {
         continue;
       }
-      dense.emplace(module.name, DenseModule{module, *quantization});
+      dense.emplace(module.name, DenseModule{module, *quantization, rotation});
     }
     return dense;
+  }
+
+  static std::optional<ops::BlockHadamard> rotation_of(const model::LlamaConfig& config,
+                                                       const LlamaModule& module) {
+    for (std::size_t layer = 0; layer < config.down_rotations.size(); ++layer) {
+      const std::size_t block = config.down_rotation(layer);
+      if (block == 0 || module.name != model::block_module_name(layer, model::BlockLinear::kDown)) {
+        continue;
+      }
+      return ops::BlockHadamard(config.intermediate_size, block, best_isa());
+    }
+    return std::nullopt;
   }
 
   bool is_replaced(const std::string& tensor) const {
@@ -178,6 +201,7 @@ class Conversion {
       options_.pool->parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t row = begin; row < end; ++row) {
           matrix.read_row(first + row, std::span(values).subspan(row * cols, cols));
+          if (step.dense->rotation) step.dense->rotation->apply(&values[row * cols], 1);
         }
       });
       FPTQ_TRY(const Tensor block,

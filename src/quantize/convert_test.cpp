@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/file.h"
+#include "ops/hadamard.h"
 #include "quantize/pipeline.h"
 #include "quantize/test_tensors.h"
 #include "support/temporary_directory.h"
@@ -73,6 +75,32 @@ TEST_F(Convert, DequantizesEveryModule) {
   }
   const std::string kept = "model.layers.1.self_attn.o_proj.weight";
   EXPECT_EQ((*dense)->read(kept)->to_f32(), source_.find(kept)->to_f32());
+}
+
+TEST_F(Convert, TurnsWeightsBehindRotatedInputsBack) {
+  quantized({}, {});
+  Json config = *parse_json(*read_text_file(root_ / "quantized/config.json", 1 << 20), "config");
+  config["quantization_config"]["transform_config"] = Json::parse(
+      R"({"config_groups": {"R4": {"type": "hadamard", "head_dim": 32, "apply":
+          [{"targets": "model.layers.1.mlp.down_proj", "location": "input"}]}}})");
+  ASSERT_TRUE(write_text_file(root_ / "quantized/config.json", config.dump()));
+  const auto checkpoint = io::open_checkpoint(root_ / "quantized");
+  ASSERT_TRUE(checkpoint);
+  ASSERT_TRUE(convert(**checkpoint, ConvertTarget::kDense));
+  const auto dense = io::open_checkpoint(root_ / "out");
+  ASSERT_TRUE(dense);
+  EXPECT_FALSE((*dense)->config().contains("quantization_config"));
+  for (const std::string layer : {"0", "1"}) {
+    const std::string name = "model.layers." + layer + ".mlp.down_proj.weight";
+    const Tensor source = *source_.find(name);
+    std::vector<float> expected =
+        dequantize(round_to_nearest(source.to_f32(), source.rows(), source.cols(),
+                                    int_weights(4, Strategy::kGroup, 32, false), DType::kF16));
+    if (layer == "1") {
+      ops::BlockHadamard(source.cols(), 32, best_isa()).apply(expected.data(), source.rows());
+    }
+    EXPECT_EQ((*dense)->read(name)->to_f32(), expected) << name;
+  }
 }
 
 TEST_F(Convert, KeepsATiedClassifierTiedAndAnUntiedOneApart) {
