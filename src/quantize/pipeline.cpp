@@ -269,6 +269,10 @@ class Run {
     for (const InputChoice& input : preparation_.inputs()) {
       json["inputs"].push_back(to_json(input, false));
     }
+    if (const DownRotatedCheckpoint* rotated = preparation_.down_rotated()) {
+      json["down_rotation"] = {
+          {"kind", "hadamard"}, {"block", rotated->block()}, {"layers", rotated->layers()}};
+    }
     if (recipe_.has_target()) json["precision"] = preparation_.precision();
     json["parameters"] = plan().parameters;
     json["bits_per_weight"] = plan().bits_per_weight;

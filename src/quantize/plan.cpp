@@ -17,6 +17,15 @@
 namespace fptq::quantize {
 namespace {
 
+// Whether a quantization_config only says what is done to inputs of float linears.
+bool has_transforms_only(const Json& quantization) {
+  const auto part = [&](const char* key) {
+    return quantization.is_object() && quantization.contains(key) ? quantization[key] : Json();
+  };
+  return part("config_groups").empty() && part("transform_config").is_object() &&
+         !part("transform_config").empty();
+}
+
 // What was chosen for single linears, and the recipe's overrides, ready to be searched.
 class LayerChoices {
  public:
@@ -237,7 +246,8 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
                        const ActivationChoices& activations, const ChosenSchemes& chosen) {
   const std::string where = checkpoint.path().string();
   const auto quantization = checkpoint.config().find("quantization_config");
-  if (quantization != checkpoint.config().end() && !quantization->is_null()) {
+  if (quantization != checkpoint.config().end() && !quantization->is_null() &&
+      !has_transforms_only(*quantization)) {
     return Error{Error::Kind::kUnsupported,
                  where +
                      ": expected a checkpoint in floating point, and config.json says that it "
@@ -290,6 +300,12 @@ Result<Plan> make_plan(const Recipe& recipe, const io::Checkpoint& checkpoint,
   }
   FPTQ_TRY_VOID(choices.check_all_matched());
   FPTQ_TRY_VOID(check_table_modules(plan.modules, source_tied));
+  if (!config.down_rotations.empty() && has_tables(plan.modules)) {
+    return Error{Error::Kind::kUnsupported,
+                 where +
+                     ": inputs of down_proj are rotated: expected weights that are integers, got "
+                     "entries of a table, whose layout has no word for rotations"};
+  }
   FPTQ_TRY_VOID(check_other_tensors(checkpoint, config));
 
   for (const io::TensorInfo& info : checkpoint.tensors()) {
@@ -329,7 +345,13 @@ Json output_config(const Plan& plan, const io::Checkpoint& checkpoint) {
                                     [](const TensorPlan& tensor) { return tensor.table; });
     config["quantization_config"] = bitsandbytes_config(plan.modules, table->table->source_dtype);
   } else if (std::any_of(plan.modules.begin(), plan.modules.end(), quantized)) {
-    config["quantization_config"] = quantization_config(plan.modules);
+    Json made = quantization_config(plan.modules);
+    // Weights are rounded as they are behind transformed inputs.
+    const auto before = config.find("quantization_config");
+    if (before != config.end() && before->is_object() && before->contains("transform_config")) {
+      made["transform_config"] = (*before)["transform_config"];
+    }
+    config["quantization_config"] = std::move(made);
   }
   return config;
 }

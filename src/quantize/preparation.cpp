@@ -1,8 +1,10 @@
 #include "quantize/preparation.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/file.h"
+#include "model/decoder_block.h"
 #include "model/llama_config.h"
 #include "quantize/observation.h"
 #include "quantize/precision_search.h"
@@ -38,6 +40,7 @@ Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoin
     preparation.rotated_ = *std::move(rotated);
   }
   FPTQ_TRY(preparation.plan_, make_plan(recipe, preparation.checkpoint()));
+  if (recipe.down_rotation == RotationKind::kHadamard) FPTQ_TRY_VOID(preparation.rotate_down());
   if (recipe.has_target()) {
     // Whether the target can be met at all is known before anything is measured.
     FPTQ_TRY(
@@ -46,6 +49,25 @@ Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoin
     FPTQ_TRY(const PrecisionProblem problem, precision_problem(recipe, preparation.plan_, config));
   }
   return preparation;
+}
+
+// Rotates the inputs of every down_proj whose weights the plan quantizes, and plans again.
+Status Preparation::rotate_down() {
+  const std::string where = checkpoint().path().string();
+  FPTQ_TRY(const model::LlamaConfig config,
+           model::parse_llama_config(checkpoint().config(), where));
+  std::vector<std::size_t> layers;
+  for (std::size_t layer = 0; layer < config.num_layers; ++layer) {
+    const std::string module = model::block_module_name(layer, model::BlockLinear::kDown);
+    const bool quantized =
+        std::any_of(plan_.modules.begin(), plan_.modules.end(), [&](const ModuleScheme& planned) {
+          return planned.module == module && planned.scheme.weights;
+        });
+    if (quantized) layers.push_back(layer);
+  }
+  FPTQ_TRY(down_rotated_, DownRotatedCheckpoint::create(checkpoint(), config, layers, *pool_));
+  FPTQ_TRY(plan_, make_plan(*recipe_, checkpoint()));
+  return {};
 }
 
 Status Preparation::complete(const std::filesystem::path& directory, bool resume,
@@ -118,12 +140,15 @@ Status Preparation::observe(const std::filesystem::path& directory, const Progre
 
 const io::Checkpoint& Preparation::checkpoint() const {
   if (equalized_) return *equalized_;
+  if (down_rotated_) return *down_rotated_;
   if (rotated_) return *rotated_;
   return *source_;
 }
 
 bool Preparation::transforms() const {
-  return recipe_->rotation != RotationKind::kNone || recipe_->equalization != Equalization::kNone;
+  return recipe_->rotation != RotationKind::kNone ||
+         recipe_->down_rotation != RotationKind::kNone ||
+         recipe_->equalization != Equalization::kNone;
 }
 
 }  // namespace fptq::quantize

@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "io/checkpoint.h"
 #include "quantize/calibration_sequences.h"
+#include "quantize/down_rotated_checkpoint.h"
 #include "quantize/equalized_checkpoint.h"
 #include "quantize/input_choice.h"
 #include "quantize/plan.h"
@@ -28,7 +29,8 @@ namespace fptq::quantize {
 class Preparation {
  public:
   // Recipe, checkpoint and pool outlive the preparation.
-  // Errors: those of make_plan(), RotatedCheckpoint::create() and precision_problem().
+  // Errors: those of make_plan(), RotatedCheckpoint::create(), DownRotatedCheckpoint::create() and
+  // precision_problem().
   [[nodiscard]] static Result<Preparation> begin(const Recipe& recipe,
                                                  const io::Checkpoint& checkpoint, ThreadPool& pool,
                                                  Isa isa);
@@ -50,6 +52,8 @@ class Preparation {
   [[nodiscard]] bool has_sequences() const { return sequences_ != nullptr; }
   [[nodiscard]] const CalibrationSequences& sequences() const { return *sequences_; }
   [[nodiscard]] const std::vector<InputChoice>& inputs() const { return inputs_; }
+  // Null where no inputs of down_proj are rotated.
+  [[nodiscard]] const DownRotatedCheckpoint* down_rotated() const { return down_rotated_.get(); }
   // For the manifest: what was measured and chosen for a target of bits; null where there is none.
   [[nodiscard]] const Json& precision() const { return precision_; }
 
@@ -57,6 +61,7 @@ class Preparation {
   Preparation(const Recipe& recipe, const io::Checkpoint& checkpoint, ThreadPool& pool, Isa isa)
       : recipe_(&recipe), source_(&checkpoint), pool_(&pool), isa_(isa) {}
 
+  [[nodiscard]] Status rotate_down();
   [[nodiscard]] Status choose_precision(const std::filesystem::path& directory,
                                         const ProgressFn& progress);
   [[nodiscard]] Status observe(const std::filesystem::path& directory, const ProgressFn& progress);
@@ -65,8 +70,9 @@ class Preparation {
   const io::Checkpoint* source_;
   ThreadPool* pool_;
   Isa isa_;
-  std::unique_ptr<RotatedCheckpoint> rotated_;      // null: not rotated
-  std::unique_ptr<EqualizedCheckpoint> equalized_;  // null: not equalized
+  std::unique_ptr<RotatedCheckpoint> rotated_;           // null: not rotated
+  std::unique_ptr<DownRotatedCheckpoint> down_rotated_;  // null: not rotated
+  std::unique_ptr<EqualizedCheckpoint> equalized_;       // null: not equalized
   std::unique_ptr<CalibrationSequences> sequences_;
   std::vector<InputChoice> inputs_;
   Json precision_;

@@ -146,6 +146,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
   FPTQ_TRY_VOID(set("--rounding", "rounding", overrides.rounding));
   FPTQ_TRY_VOID(set("--scale-dtype", "scale_dtype", overrides.scale_dtype));
   FPTQ_TRY_VOID(set("--rotate", "rotate", overrides.rotate));
+  FPTQ_TRY_VOID(set("--rotate-down", "rotate_down", overrides.rotate_down));
   FPTQ_TRY_VOID(set("--equalize", "equalize", overrides.equalize));
   FPTQ_TRY_VOID(set("--target-bpw", "target_bpw", overrides.target_bpw));
   FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));

@@ -43,7 +43,8 @@ struct LayerOverride {
   bool operator==(const LayerOverride&) const = default;
 };
 
-// How the model's coordinates are turned before anything else (quantize/rotated_checkpoint.h).
+// How coordinates are turned before anything else: the model's (quantize/rotated_checkpoint.h), or
+// those of down_proj's inputs.
 enum class RotationKind : std::uint8_t { kNone, kHadamard };
 
 // Which factors move the range of activations into the weights behind a norm.
@@ -99,6 +100,9 @@ struct Recipe {
   algo::Rounding rounding = algo::Rounding::kNearest;  // of linears; the others to nearest
   CalibratedRounding calibrated;                       // read where `rounding` is calibrated
   RotationKind rotation = RotationKind::kNone;
+  // Of the inputs of every down_proj that is quantized, while the model runs
+  // (quantize/down_rotated_checkpoint.h).
+  RotationKind down_rotation = RotationKind::kNone;
   // Of inputs behind a norm: of all of them without a policy, of those that it says with one.
   Equalization equalization = Equalization::kNone;
   double smoothquant_alpha = 0.5;
@@ -140,6 +144,7 @@ struct RecipeOverrides {
   std::optional<std::string> rounding;     // rtn, search, hqq, gptq
   std::optional<std::string> equalize;     // none, lae, smoothquant, awq
   std::optional<std::string> rotate;       // none, hadamard
+  std::optional<std::string> rotate_down;  // none, hadamard
   std::optional<std::string> calib;        // self, FILE, FILE:text, FILE:jsonl
   std::optional<std::string> samples;      // 128: calibration sequences
   std::optional<std::string> seqlen;       // 512: tokens of each

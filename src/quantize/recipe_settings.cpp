@@ -86,11 +86,15 @@ Status parse_grids(std::string_view text, Recipe& recipe) {
 // In the order of RotationKind.
 constexpr std::array<std::string_view, 2> kRotations = {"none", "hadamard"};
 
-Status parse_rotation(std::string_view text, Recipe& recipe) {
+Status parse_rotation(std::string_view key, std::string_view text, RotationKind& rotation) {
   const auto found = std::find(kRotations.begin(), kRotations.end(), text);
-  if (found == kRotations.end()) return bad_value("rotate", text, "none or hadamard");
-  recipe.rotation = static_cast<RotationKind>(found - kRotations.begin());
+  if (found == kRotations.end()) return bad_value(key, text, "none or hadamard");
+  rotation = static_cast<RotationKind>(found - kRotations.begin());
   return {};
+}
+
+std::string rotation_text(RotationKind rotation) {
+  return std::string(kRotations[static_cast<std::size_t>(rotation)]);
 }
 
 Status parse_policy(std::string_view text, Recipe& recipe) {
@@ -120,7 +124,7 @@ bool is_calibration_text(std::string_view text) {
   });
 }
 
-constexpr std::array<RecipeSetting, 22> kSettings = {{
+constexpr std::array<RecipeSetting, 23> kSettings = {{
     {"rounding",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
@@ -173,11 +177,17 @@ constexpr std::array<RecipeSetting, 22> kSettings = {{
      },
      [](const Recipe& recipe) { return std::to_string(recipe.calibrated.descent_passes); },
      uses_gptq},
-    {"rotate", parse_rotation,
-     [](const Recipe& recipe) {
-       return std::string(kRotations[static_cast<std::size_t>(recipe.rotation)]);
+    {"rotate",
+     [](std::string_view text, Recipe& recipe) {
+       return parse_rotation("rotate", text, recipe.rotation);
      },
-     transforms},
+     [](const Recipe& recipe) { return rotation_text(recipe.rotation); }, transforms},
+    {"rotate_down",
+     [](std::string_view text, Recipe& recipe) {
+       return parse_rotation("rotate_down", text, recipe.down_rotation);
+     },
+     [](const Recipe& recipe) { return rotation_text(recipe.down_rotation); },
+     [](const Recipe& recipe) { return recipe.down_rotation != RotationKind::kNone; }},
     {"equalize",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.equalization, parse_equalization(text));

@@ -136,13 +136,13 @@ TEST(ParseRecipe, GivesTheClassifierTheActivationsOfTheRest) {
 }
 
 TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
-  EXPECT_EQ(
-      message_of("weights: w4g32\nwieghts: w8c\n"),
-      "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
-      "activations, embed, head, overrides, rounding, damping, act_order, grids, "
-      "alternations, correction, residual_correction, refit, descent_passes, rotate, equalize, "
-      "smoothquant_alpha, activation_policy, target_bpw, sensitivity_samples, calib, samples, "
-      "seqlen, self_samples, scale_dtype, seed, name");
+  EXPECT_EQ(message_of("weights: w4g32\nwieghts: w8c\n"),
+            "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
+            "activations, embed, head, overrides, rounding, damping, act_order, grids, "
+            "alternations, correction, residual_correction, refit, descent_passes, rotate, "
+            "rotate_down, equalize, smoothquant_alpha, activation_policy, target_bpw, "
+            "sensitivity_samples, calib, samples, "
+            "seqlen, self_samples, scale_dtype, seed, name");
 }
 
 TEST(ParseRecipe, RejectsWhatIsNotARecipe) {
@@ -195,7 +195,8 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   const auto recipe = parse_recipe(
       "{weights: w4g64, rounding: gptq, damping: 0.02, act_order: false, grids: range, "
       "alternations: 1, correction: 0.5, residual_correction: 0, refit: false, descent_passes: 3, "
-      "rotate: hadamard, equalize: smoothquant, smoothquant_alpha: 0.75, activation_policy: "
+      "rotate: hadamard, rotate_down: hadamard, equalize: smoothquant, smoothquant_alpha: 0.75, "
+      "activation_policy: "
       "'10,20', "
       "calib: a/b.txt, samples: 7, seqlen: 99, self_samples: 3}",
       "r.yaml");
@@ -206,6 +207,7 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   EXPECT_EQ(recipe->calibrated.descent_passes, 3U);
   EXPECT_EQ(recipe->smoothquant_alpha, 0.75);
   EXPECT_EQ(recipe->rotation, RotationKind::kHadamard);
+  EXPECT_EQ(recipe->down_rotation, RotationKind::kHadamard);
   EXPECT_EQ(recipe->activation_policy, (algo::ActivationThresholds{10.0, 20.0}));
   EXPECT_EQ(recipe->calibration, (CalibrationSource{"a/b.txt", 7, 99, 3}));
   const auto again = parse_recipe(print_recipe(*recipe), "again");

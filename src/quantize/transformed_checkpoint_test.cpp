@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "model/llama_model.h"
+#include "quantize/down_rotated_checkpoint.h"
 #include "quantize/equalized_checkpoint.h"
 #include "quantize/rotated_checkpoint.h"
 #include "support/tiny_checkpoint.h"
@@ -89,6 +90,50 @@ InputScales random_scales(const model::LlamaConfig& config) {
     }
   }
   return scales;
+}
+
+TEST(DownRotatedCheckpoint, ComputesWhatTheOriginalComputes) {
+  const std::vector<std::size_t> layers = {0, 1};
+  for (const TinyOptions& options : models()) {
+    const auto base = testing::memory_checkpoint(testing::make_tiny_model(options));
+    const auto rotated = DownRotatedCheckpoint::create(*base, config_of(*base), layers, pool());
+    ASSERT_TRUE(rotated) << rotated.error().message;
+    const double distance = relative_distance(logits(*base), logits(**rotated));
+    EXPECT_LT(distance, kRoundingBound);
+    EXPECT_GT(distance, 0) << "nothing was rotated";
+  }
+}
+
+TEST(DownRotatedCheckpoint, TurnsTheNamedLayersAndSaysSo) {
+  const auto base = testing::memory_checkpoint(testing::make_tiny_model({.dtype = DType::kBF16}));
+  const std::vector<std::size_t> layers = {1};
+  const auto made = DownRotatedCheckpoint::create(*base, config_of(*base), layers, pool());
+  ASSERT_TRUE(made) << made.error().message;
+  const io::Checkpoint& rotated = **made;
+  EXPECT_EQ((*made)->block(), 32U);
+  EXPECT_EQ(config_of(rotated).down_rotations, (std::vector<std::size_t>{0, 32}));
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  EXPECT_EQ(rotated.find(name)->kept_as, DType::kBF16);
+  const std::vector<float> before = base->read(name)->to_f32();
+  const std::vector<float> after = rotated.read(name)->to_f32();
+  // The second channel of the first block, by the definition: signs alternate.
+  double sum = 0;
+  for (std::size_t i = 0; i < 32; ++i) {
+    const double value = before[i];
+    sum += i % 2 == 0 ? value : -value;
+  }
+  EXPECT_NEAR(sum / std::sqrt(32.0), after[1], 1e-6);
+  const std::string other = "model.layers.0.mlp.down_proj.weight";
+  EXPECT_EQ(rotated.read(other)->to_f32(), base->read(other)->to_f32());
+}
+
+TEST(DownRotatedCheckpoint, RefusesAnOddWidth) {
+  const auto base = testing::memory_checkpoint(testing::make_tiny_model({.ffn = 77}));
+  const std::vector<std::size_t> layers = {0, 1};
+  const auto made = DownRotatedCheckpoint::create(*base, config_of(*base), layers, pool());
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message.find("rotate_down: expected an even intermediate_size, got 77"),
+            std::string::npos);
 }
 
 TEST(EqualizedCheckpoint, ComputesWhatTheOriginalComputes) {

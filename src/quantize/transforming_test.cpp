@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "io/checkpoint.h"
 #include "model/llama_model.h"
+#include "quantize/down_rotated_checkpoint.h"
 #include "quantize/observation.h"
 #include "quantize/pipeline.h"
 #include "support/temporary_directory.h"
@@ -98,9 +99,13 @@ class TransformingQuantize : public testing::TemporaryDirectoryTest {
   }
 };
 
-const std::vector<std::string> kTransformations = {"equalize: lae", "equalize: smoothquant",
-                                                   "equalize: awq", "rotate: hadamard",
-                                                   "rotate: hadamard, equalize: lae"};
+const std::vector<std::string> kTransformations = {"equalize: lae",
+                                                   "equalize: smoothquant",
+                                                   "equalize: awq",
+                                                   "rotate: hadamard",
+                                                   "rotate: hadamard, equalize: lae",
+                                                   "rotate_down: hadamard",
+                                                   "rotate: hadamard, rotate_down: hadamard"};
 
 TEST_F(TransformingQuantize, StaysCloseToTheOriginal) {
   ASSERT_TRUE(run("rounding: rtn", "plain"));
@@ -112,6 +117,70 @@ TEST_F(TransformingQuantize, StaysCloseToTheOriginal) {
       EXPECT_LT(distance(how + rounding, "model"), 2 * plain) << how << rounding;
     }
   }
+}
+
+TEST_F(TransformingQuantize, SaysWhichInputsAreRotatedWhileTheModelRuns) {
+  ASSERT_TRUE(run("rotate_down: hadamard", "all"));
+  const auto all = io::open_checkpoint(root_ / "all");
+  EXPECT_EQ((*all)->config()["quantization_config"]["transform_config"],
+            down_rotation_config(32, std::vector<std::size_t>{0, 1}, 2));
+  EXPECT_EQ(manifest("all")["down_rotation"],
+            Json::parse(R"({"kind": "hadamard", "block": 32, "layers": [0, 1]})"));
+  const std::string warning = manifest("all")["warnings"].dump();
+  EXPECT_NE(warning.find("inputs of down_proj are rotated while the model runs"),
+            std::string::npos);
+
+  const auto report = run(
+      "rotate_down: hadamard, overrides: [{match: layers.0.*down_proj, scheme: keep}]", "second");
+  ASSERT_TRUE(report) << report.error().message;
+  const auto second = io::open_checkpoint(root_ / "second");
+  const auto config = model::parse_llama_config((*second)->config(), "second");
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->down_rotations, (std::vector<std::size_t>{0, 32}));
+  const std::string kept = "model.layers.0.mlp.down_proj.weight";
+  EXPECT_EQ((*second)->read(kept)->to_f32(),
+            (*io::open_checkpoint(root_ / "model"))->read(kept)->to_f32());
+
+  ASSERT_TRUE(run("rounding: rtn", "none"));
+  EXPECT_FALSE(manifest("none").contains("down_rotation"));
+  EXPECT_FALSE((*io::open_checkpoint(root_ / "none"))
+                   ->config()["quantization_config"]
+                   .contains("transform_config"));
+}
+
+TEST_F(TransformingQuantize, RefusesRotationsThatNobodyCouldReadOrSee) {
+  const auto kept =
+      run("rotate_down: hadamard, overrides: [{match: down_proj, scheme: keep}]", "out");
+  ASSERT_FALSE(kept);
+  EXPECT_EQ(kept.error().message,
+            (root_ / "model").string() +
+                ": rotate_down: expected a down_proj with quantized weights, got none");
+  std::string nf4 = "rotate_down: hadamard, embed: keep, head: keep, activations: a16, ";
+  nf4 += "overrides: [{match: proj, scheme: nf4}]";
+  const auto table = run(nf4, "out");
+  ASSERT_FALSE(table);
+  EXPECT_EQ(
+      table.error().message,
+      (root_ / "model").string() +
+          ": inputs of down_proj are rotated: expected weights that are integers, got entries "
+          "of a table, whose layout has no word for rotations");
+  // The rotated model written as floats, to be quantized again with another rotation.
+  testing::TinyModel model = testing::make_tiny_model();
+  model.config["quantization_config"] = {
+      {"quant_method", "compressed-tensors"},
+      {"config_groups", Json::object()},
+      {"transform_config", down_rotation_config(32, std::vector<std::size_t>{0, 1}, 2)}};
+  fs::remove_all(root_ / "model");
+  ASSERT_TRUE(testing::write_tiny_checkpoint(root_ / "model", model, {}));
+  const auto twice = run("rotate_down: hadamard", "out");
+  ASSERT_FALSE(twice);
+  EXPECT_EQ(twice.error().message, (root_ / "model").string() +
+                                       ": rotate_down: expected inputs that nobody rotates yet, "
+                                       "got a transform_config");
+  ASSERT_TRUE(run("rounding: rtn", "out"));
+  EXPECT_EQ(
+      (*io::open_checkpoint(root_ / "out"))->config()["quantization_config"]["transform_config"],
+      model.config["quantization_config"]["transform_config"]);
 }
 
 TEST_F(TransformingQuantize, KeepsTheTypesOfTheSource) {

@@ -109,9 +109,9 @@ Status Verification::check_base() {
     return {};
   }
   // Factors folded into norms and weights, and rotations, reach beyond one tensor.
-  const bool by_tensor = !recipe_->needs_calibration() &&
-                         recipe_->equalization == Equalization::kNone &&
-                         recipe_->rotation == RotationKind::kNone;
+  const bool by_tensor =
+      !recipe_->needs_calibration() && recipe_->equalization == Equalization::kNone &&
+      recipe_->rotation == RotationKind::kNone && recipe_->down_rotation == RotationKind::kNone;
   return by_tensor ? rederive_streamed(*recipe_) : rederive_repeated(*recipe_);
 }
 

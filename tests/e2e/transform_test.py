@@ -91,9 +91,10 @@ class Transform(harness.ProgramTest):
         original = logits(self.model)
         plain = distance(self.quantize('plain'))
         for flags in (['--equalize', 'lae'], ['--equalize', 'smoothquant'], ['--equalize', 'awq'],
-                      ['--rotate', 'hadamard']):
+                      ['--rotate', 'hadamard'], ['--rotate-down', 'hadamard']):
             with self.subTest(flags=flags):
-                self.assertLess(distance(self.quantize(flags[1], *flags)), 3 * plain)
+                output = self.quantize('-'.join(flags), *flags)
+                self.assertLess(distance(output), 3 * plain)
 
     def test_rotation_needs_no_text_and_unties_the_classifier(self):
         tied = tiny.write_checkpoint(self.folder / 'tied',
@@ -107,7 +108,34 @@ class Transform(harness.ProgramTest):
         self.assertIn('lm_head.weight', names)
         self.succeed('run', output, '-p', 'abc', '-n', '3')
 
+    def test_inputs_that_are_rotated_while_the_model_runs(self):
+        output = self.quantize('online', '--rotate-down', 'hadamard', '--rounding', 'gptq')
+        config = json.loads((output / 'config.json').read_text())
+        group, = config['quantization_config']['transform_config']['config_groups'].values()
+        self.assertEqual(('hadamard', 'input'), (group['type'], group['apply'][0]['location']))
+        self.assertIn('rotate_down: hadamard', (output / 'recipe.yaml').read_text())
+        manifest = json.loads((output / 'fptq_manifest.json').read_text())
+        self.assertEqual(group['head_dim'], manifest['down_rotation']['block'])
+        self.assertIn('rotated while the model runs', ' '.join(manifest['warnings']))
+        self.succeed('run', output, '-p', 'abc', '-n', '3')
+        self.succeed('verify', output, '--base', self.model)
+        dense = self.folder / 'dense'
+        self.succeed('convert', output, '-o', dense, '--to', 'dense')
+        self.assertNotIn('quantization_config', json.loads((dense / 'config.json').read_text()))
+
+    def test_a_rotation_of_a_kind_that_is_not_known_is_no_silent_difference(self):
+        output = self.quantize('unknown', '--rotate-down', 'hadamard')
+        config = json.loads((output / 'config.json').read_text())
+        group, = config['quantization_config']['transform_config']['config_groups'].values()
+        group['type'] = 'random-hadamard'
+        (output / 'config.json').write_text(json.dumps(config))
+        says = ('transform_config: R4: type: expected "hadamard", got "random-hadamard"')
+        self.fail_with(3, 'run', output, '-p', 'abc', '-n', '3', says=says)
+        self.fail_with(3, 'inspect', output, says=says)
+
     def test_wrong_values(self):
+        self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'never', '--rotate-down', 'up',
+                       says='--rotate-down: rotate_down "up": expected none or hadamard')
         self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'never', '--rotate', 'left',
                        says='--rotate: rotate "left": expected none or hadamard')
 
