@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/random_checkpoint.h"
+#include "quantize/down_rotated_checkpoint.h"
 
 namespace fptq::bench {
 namespace {
@@ -52,6 +53,19 @@ TEST(RandomCheckpoint, LoadsInEverySchemeItOffers) {
       EXPECT_EQ(model.config().num_layers, 2u);
       EXPECT_EQ(model.bytes().embedding == 0, tied);
     }
+  }
+}
+
+TEST(RandomCheckpoint, KeepsRotationsOfInputs) {
+  ThreadPool pool(1);
+  Json config = tiny_config(true);
+  const std::vector<std::size_t> layers = {1};
+  config["quantization_config"] = {
+      {"quant_method", "replaced"},
+      {"transform_config", quantize::down_rotation_config(32, layers, 2)}};
+  for (const char* weights : {"w4g32", "bf16"}) {
+    const model::LlamaModel model = load_random(config, weights, pool);
+    EXPECT_EQ(model.config().down_rotations, (std::vector<std::size_t>{0, 32})) << weights;
   }
 }
 

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "model/llama_config.h"
 #include "numeric/code_table.h"
+#include "quantize/down_rotated_checkpoint.h"
 #include "quantize/llama_modules.h"
 #include "quantize/plan.h"
 
@@ -280,7 +281,13 @@ Result<std::shared_ptr<const io::Checkpoint>> random_checkpoint(const Json& conf
         "random weights: expected a table without 8-bit activations, got " + scheme_name(weights)};
   }
   Json plain = config;
-  if (plain.is_object()) plain.erase("quantization_config");
+  if (plain.is_object() && plain.contains("quantization_config")) {
+    const Json quantization = plain["quantization_config"];
+    plain.erase("quantization_config");
+    if (quantization.is_object() && quantization.contains("transform_config")) {
+      plain["quantization_config"] = quantize::transforms_only(quantization["transform_config"]);
+    }
+  }
   FPTQ_TRY(const model::LlamaConfig sizes,
            model::parse_llama_config(plain, "random weights: config"));
   const auto source =

@@ -20,7 +20,7 @@ namespace fptq::bench {
 // A checkpoint with that configuration whose tensors are made when they are read, the same ones
 // for the same seed. Speed does not depend on the values, which keep activations near 1.
 //
-//   config   any quantization_config in it is replaced
+//   config   any quantization_config in it is replaced, but for a transform_config in that
 //   weights  of the decoder linears: w4 or w8, per channel or group, nf4 or fp4, or nothing for
 //            bf16. Where it says nothing of activations those of integer weights are 8-bit per
 //            token. With integer weights embedding and classifier are 8-bit per channel, with a

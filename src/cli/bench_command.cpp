@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,9 @@
 #include "cli/commands.h"
 #include "cli/model_input.h"
 #include "cli/options.h"
+#include "model/llama_config.h"
+#include "ops/hadamard.h"
+#include "quantize/down_rotated_checkpoint.h"
 
 namespace fptq::cli {
 namespace {
@@ -30,13 +34,28 @@ struct BenchCommandOptions {
   std::filesystem::path model;
   std::string shape;
   std::string weights = "w4g32";
+  std::string rotate_down = "none";
 };
+
+// The config.json with rotated inputs of every down_proj.
+Result<Json> with_rotated_inputs(Json config) {
+  FPTQ_TRY(const model::LlamaConfig sizes, model::parse_llama_config(config, "bench: --shape"));
+  std::vector<std::size_t> layers(sizes.num_layers);
+  std::iota(layers.begin(), layers.end(), std::size_t{0});
+  const std::size_t block = ops::widest_hadamard_block(sizes.intermediate_size);
+  config["quantization_config"] =
+      quantize::transforms_only(quantize::down_rotation_config(block, layers, layers.size()));
+  return config;
+}
 
 Result<LoadedModel> load_benched(const BenchCommandOptions& options, Console& console) {
   if (options.shape.empty()) {
     return load_model(options.model, options.common, options.run, console);
   }
-  FPTQ_TRY(const Json config, bench::shape_config(options.shape));
+  FPTQ_TRY(Json config, bench::shape_config(options.shape));
+  if (options.rotate_down != "none") {
+    FPTQ_TRY(config, with_rotated_inputs(std::move(config)));
+  }
   FPTQ_TRY(const Scheme weights, parse_scheme(options.weights));
   FPTQ_TRY(auto checkpoint, bench::random_checkpoint(config, weights, options.common.seed));
   return load_model(std::move(checkpoint), options.common, options.run, console);
@@ -75,7 +94,7 @@ void print_receipt(std::span<const model::ReceiptEntry> receipt, Console& consol
     const std::string name = line.layers == 1
                                  ? line.entry.layer
                                  : fmt::format("{} ({} layers)", line.entry.layer, line.layers);
-    console.print(fmt::format("{:46} {:12} {:14} {:12} {} calls\n", name, line.entry.scheme,
+    console.print(fmt::format("{:46} {:12} {:18} {:12} {} calls\n", name, line.entry.scheme,
                               line.entry.kernel, line.entry.isa, line.entry.calls));
   }
 }
@@ -84,7 +103,7 @@ void print_profile(const std::vector<model::Profile::Entry>& profile, Console& c
   double total = 0.0;
   for (const model::Profile::Entry& entry : profile) total += entry.seconds;
   for (const model::Profile::Entry& entry : profile) {
-    console.print(fmt::format("  {:12} {:5.1f} %  {:10.1f} us in each of {} calls\n",
+    console.print(fmt::format("  {:17} {:5.1f} %  {:10.1f} us in each of {} calls\n",
                               entry.operation, 100 * entry.seconds / total,
                               1e6 * entry.seconds / static_cast<double>(entry.calls), entry.calls));
   }
@@ -168,6 +187,12 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_option("--weights", options->weights, "Scheme of the random weights")
       ->type_name("SCHEME")
       ->capture_default_str();
+  command
+      ->add_option("--rotate-down", options->rotate_down,
+                   "With --shape, of down_proj's inputs: none or hadamard")
+      ->check(CLI::IsMember({"none", "hadamard"}))
+      ->needs("--shape")
+      ->type_name("METHOD");
   command->add_flag("--profile", options->bench.profile, "Say where the time goes");
   add_common_flags(*command, options->common);
   add_run_flags(*command, options->run);

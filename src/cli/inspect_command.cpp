@@ -65,6 +65,9 @@ Json to_json(const model::Inventory& inventory, const io::Checkpoint& checkpoint
                  {"shape", tensor.entry.shape},
                  {"scheme", tensor.entry.scheme},
                  {"bytes", tensor.entry.bytes}};
+    if (tensor.entry.input_rotation != 0) {
+      item["input_rotation"] = {{"kind", "hadamard"}, {"block", tensor.entry.input_rotation}};
+    }
     if (tensor.statistics) {
       item["absmax"] = tensor.statistics->absmax;
       item["std"] = tensor.statistics->std;
@@ -110,6 +113,19 @@ void print_table(const model::Inventory& inventory, const std::vector<InspectedT
   }
 }
 
+// Blocks of inputs that are rotated while the model runs, and of how many linears.
+void print_rotations(const model::Inventory& inventory, Console& console) {
+  std::map<std::size_t, std::size_t> linears;
+  for (const model::InventoryEntry& entry : inventory.entries) {
+    if (entry.input_rotation != 0) ++linears[entry.input_rotation];
+  }
+  for (const auto& [block, count] : linears) {
+    console.print(fmt::format(
+        "inputs of {} down_proj are rotated while the model runs: Hadamard, blocks of {}\n", count,
+        block));
+  }
+}
+
 Status run_inspect(const InspectOptions& options) {
   Console console(options.common.quiet, options.common.json_on_stdout());
   FPTQ_TRY(const auto checkpoint, io::open_checkpoint(options.model));
@@ -124,6 +140,7 @@ Status run_inspect(const InspectOptions& options) {
   }
   FPTQ_TRY(const auto inputs, read_inspected_inputs(checkpoint->path()));
   print_table(inventory, tensors, console);
+  print_rotations(inventory, console);
   print_inputs(inputs, console);
   return write_json(options.common, to_json(inventory, *checkpoint, tensors, inputs));
 }

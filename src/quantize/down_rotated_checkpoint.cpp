@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/cpu.h"
 #include "model/decoder_block.h"
@@ -40,6 +41,12 @@ Json down_rotation_config(std::size_t block, std::span<const std::size_t> layers
   return {{"config_groups", {{"R4", group}}}};
 }
 
+Json transforms_only(Json transform_config) {
+  return {{"config_groups", Json::object()},
+          {"quant_method", "compressed-tensors"},
+          {"transform_config", std::move(transform_config)}};
+}
+
 DownRotatedCheckpoint::DownRotatedCheckpoint(const io::Checkpoint& base,
                                              const model::LlamaConfig& config,
                                              std::span<const std::size_t> layers, ThreadPool& pool)
@@ -57,10 +64,8 @@ DownRotatedCheckpoint::DownRotatedCheckpoint(const io::Checkpoint& base,
              return {};
            });
   }
-  config_["quantization_config"] = {
-      {"config_groups", Json::object()},
-      {"quant_method", "compressed-tensors"},
-      {"transform_config", down_rotation_config(block(), layers_, config.num_layers)}};
+  config_["quantization_config"] =
+      transforms_only(down_rotation_config(block(), layers_, config.num_layers));
   warnings_.push_back(
       "inputs of down_proj are rotated while the model runs, as transform_config in config.json "
       "says; programs that do not read it compute another function (transformers up to 5.23 is "

@@ -50,4 +50,7 @@ class DownRotatedCheckpoint final : public TransformedCheckpoint {
 [[nodiscard]] Json down_rotation_config(std::size_t block, std::span<const std::size_t> layers,
                                         std::size_t num_layers);
 
+// The quantization_config of a model in floating point with that transform_config.
+[[nodiscard]] Json transforms_only(Json transform_config);
+
 }  // namespace fptq::quantize

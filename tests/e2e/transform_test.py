@@ -117,6 +117,12 @@ class Transform(harness.ProgramTest):
         manifest = json.loads((output / 'fptq_manifest.json').read_text())
         self.assertEqual(group['head_dim'], manifest['down_rotation']['block'])
         self.assertIn('rotated while the model runs', ' '.join(manifest['warnings']))
+        block = group['head_dim']
+        rotated = {tensor['name'] for tensor in self.json_of('inspect', output)['tensors']
+                   if tensor.get('input_rotation') == {'kind': 'hadamard', 'block': block}}
+        self.assertEqual({f'model.layers.{layer}.mlp.down_proj.weight' for layer in (0, 1)}, rotated)
+        self.assertIn(f'inputs of 2 down_proj are rotated while the model runs: Hadamard, blocks of {block}',
+                      self.succeed('inspect', output))
         self.succeed('run', output, '-p', 'abc', '-n', '3')
         self.succeed('verify', output, '--base', self.model)
         dense = self.folder / 'dense'
