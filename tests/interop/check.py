@@ -11,6 +11,7 @@ usage: check.py --fptq PROGRAM --work DIR
 """
 
 import argparse
+import json
 import os
 import pathlib
 import shutil
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 import transformers
 from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
+from compressed_tensors.transform import TransformBase, TransformConfig, apply_transform_config
 from safetensors.torch import load_file
 
 # Weights are equal and both run in float32, so that only the order of sums differs:
@@ -48,6 +50,10 @@ SCHEMES = {
     "w8c": ["--recipe", "int8"],
     "linears-only": ["--recipe", "rtn", "--embed", "keep", "--head", "keep"],
     "head-only-differs": ["--recipe", "rtn", "--head", "w4g32"],
+    "rotated inputs": ["--recipe", "rtn", "--rotate-down", "hadamard"],
+    "rotated inputs, a layer kept": ["--recipe", "rtn", "--weights", "w4c", "--symmetric",
+                                     "--rotate-down", "hadamard", "--override",
+                                     r"layers\.0\..*down_proj=keep"],
     "mixed": ["--recipe", "rtn", "--override", "down_proj=w8c", "--override",
               r"layers\.0\..*o_proj=keep"],
 }
@@ -60,6 +66,7 @@ CALIBRATED = {
     "int8 by GPTQ": ["--recipe", "int8", "--rounding", "gptq"],
     "searched grids": ["--recipe", "rtn", "--rounding", "search"],
     "hqq": ["--recipe", "rtn", "--rounding", "hqq"],
+    "fptq, rotated inputs": ["--recipe", "fptq", "--rotate-down", "hadamard"],
     "static activations": ["--recipe", "int8", "--activations", "a8s"],
 }
 
@@ -226,7 +233,19 @@ def same_values(mine, theirs):
 
 
 def load(directory):
-    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    apply_transforms(model, directory)
+    return model
+
+
+def apply_transforms(model, directory):
+    """Online transforms by compressed-tensors itself: transformers 5.23 loads a checkpoint that has some
+    without a word about them."""
+    config = json.loads((directory / "config.json").read_text())
+    transforms = config.get("quantization_config", {}).get("transform_config")
+    if not transforms or any(isinstance(module, TransformBase) for module in model.modules()):
+        return
+    apply_transform_config(model, TransformConfig.model_validate(transforms))
 
 
 @torch.no_grad()
