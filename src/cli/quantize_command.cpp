@@ -142,6 +142,8 @@ void add_quantize_command(CLI::App& app, Action& action) {
                   "Of down_proj's inputs, while the model runs: none or hadamard");
   add_recipe_flag(*command, "--target-bpw", overrides.target_bpw, "BITS",
                   "Give each linear the bits it needs, BITS per weight on average");
+  add_recipe_flag(*command, "--massive-inputs", overrides.massive_inputs, "MODE",
+                  "With --target-bpw, inputs that lose much on 8 bits: a8 (warn) or a16");
   add_recipe_flag(
       *command, "--calib", overrides.calib, "FILE[:FORMAT]|self",
       "Calibration text: UTF-8 text, JSONL with a `text` field, or the model's samples");

@@ -17,9 +17,6 @@ namespace {
 using algo::BitOption;
 using model::BlockLinear;
 
-// Linears whose 8-bit activations cost this many times the median are reported.
-constexpr double kMassive = 10;
-
 std::string decimal(double value, const char* format) {
   std::array<char, 40> text{};
   const int length = std::snprintf(text.data(), text.size(), format, value);
@@ -112,25 +109,50 @@ Json candidates_json(const PrecisionLinear& linear, const LinearSensitivity& kno
   return candidates;
 }
 
-// Names the linears whose inputs lose much on 8 bits.
-std::vector<std::string> activation_warnings(const PrecisionProblem& problem,
-                                             std::span<const KlModel> models) {
+// The linears whose inputs lose much on 8 bits, by their place in the problem.
+struct MassiveInputs {
+  double median = 0;  // KL by 8-bit activations alone, over all linears
+  std::vector<std::size_t> linears;
+};
+
+MassiveInputs find_massive(std::span<const KlModel> models) {
   std::vector<double> costs;
   for (const KlModel& kl : models) costs.push_back(kl.activations);
   const auto middle = costs.begin() + static_cast<std::ptrdiff_t>(costs.size() / 2);
   std::nth_element(costs.begin(), middle, costs.end());
-  std::string names;
-  if (!(*middle > 0)) return {};
+  MassiveInputs massive{*middle, {}};
+  if (!(massive.median > 0)) return massive;
   for (std::size_t i = 0; i < models.size(); ++i) {
-    if (models[i].activations <= kMassive * *middle) continue;
+    if (models[i].activations > kMassiveTimesMedian * massive.median) massive.linears.push_back(i);
+  }
+  return massive;
+}
+
+std::vector<std::string> massive_warnings(const PrecisionProblem& problem,
+                                          std::span<const KlModel> models,
+                                          const MassiveInputs& massive) {
+  std::string names;
+  for (const std::size_t i : massive.linears) {
     names += (names.empty() ? "" : ", ") + problem.linears[i].module + " (" +
              decimal(models[i].activations, "%.2e") + ")";
   }
   if (names.empty()) return {};
-  return {"8-bit activations alone cost more than " + decimal(kMassive, "%g") +
-          " times the median KL divergence of " + decimal(*middle, "%.2e") + " at " + names +
-          ". Keep theirs in floating point with --override, for example "
-          "'down_proj=w4g32-a16', if that matters"};
+  return {
+      "8-bit activations alone cost more than " + decimal(kMassiveTimesMedian, "%g") +
+      " times the median KL divergence of " + decimal(massive.median, "%.2e") + " at " + names +
+      (problem.float_massive
+           ? ". Their inputs stay in floating point (massive_inputs: a16)"
+           : ". --massive-inputs a16 keeps theirs in floating point, and --rotate-down hadamard "
+             "spreads those of down_proj")};
+}
+
+Json massive_json(const PrecisionProblem& problem, const MassiveInputs& massive) {
+  Json linears = Json::array();
+  for (const std::size_t i : massive.linears) linears.push_back(problem.linears[i].module);
+  return {{"activations", problem.float_massive ? "a16" : "a8"},
+          {"times_median", kMassiveTimesMedian},
+          {"median_kl", massive.median},
+          {"linears", std::move(linears)}};
 }
 
 }  // namespace
@@ -158,6 +180,7 @@ Result<PrecisionProblem> precision_problem(const Recipe& recipe, const Plan& pla
   }
   PrecisionProblem problem;
   problem.target_bpw = recipe.precision.bits_per_weight;
+  problem.float_massive = recipe.precision.float_massive;
   for (std::size_t layer = 0; layer < config.num_layers; ++layer) {
     for (const BlockLinear linear : model::kBlockLinears) {
       const TensorPlan& tensor = *tensors.at(model::block_module_name(layer, linear));
@@ -247,8 +270,13 @@ PrecisionDecision decide_precision(const PrecisionProblem& problem,
   FPTQ_CHECK(sensitivities.size() == problem.linears.size(), "one sensitivity per linear");
   std::vector<std::vector<BitOption>> items = bit_options(problem);
   std::vector<KlModel> models;
+  for (const LinearSensitivity& one : sensitivities) models.push_back(fit_kl(one));
+  const MassiveInputs massive = find_massive(models);
+  const auto stays_float = [&](std::size_t i) {
+    return problem.float_massive &&
+           std::binary_search(massive.linears.begin(), massive.linears.end(), i);
+  };
   for (std::size_t i = 0; i < items.size(); ++i) {
-    models.push_back(fit_kl(sensitivities[i]));
     for (std::size_t c = 0; c < items[i].size(); ++c) {
       items[i][c].loss = models[i].at(sensitivities[i].losses[c]);
     }
@@ -261,17 +289,23 @@ PrecisionDecision decide_precision(const PrecisionProblem& problem,
   for (std::size_t i = 0; i < items.size(); ++i) {
     const PrecisionLinear& linear = problem.linears[i];
     const PrecisionCandidate& chosen = linear.candidates[choice[i]];
-    decision.schemes.emplace(linear.module, chosen.choice);
-    bits += chosen.bits;
+    LayerChoice scheme = chosen.choice;
     kl_sum += items[i][choice[i]].loss;
+    if (stays_float(i)) {
+      scheme.scheme.activations.reset();
+      kl_sum -= models[i].activations;
+    }
+    decision.schemes.emplace(linear.module, scheme);
+    bits += chosen.bits;
     Json json;
     json["module"] = linear.module;
-    json["choice"] = layer_choice_text(chosen.choice);
+    json["choice"] = layer_choice_text(scheme);
     json["activations_kl"] = models[i].activations;
     json["candidates"] = candidates_json(linear, sensitivities[i], models[i]);
     linears.push_back(std::move(json));
   }
-  decision.warnings = activation_warnings(problem, models);
+  decision.warnings = massive_warnings(problem, models, massive);
+  decision.report["massive_inputs"] = massive_json(problem, massive);
   decision.report["target_bpw"] = problem.target_bpw;
   decision.report["bits_per_weight"] =
       static_cast<double>(bits) / static_cast<double>(problem.weights);

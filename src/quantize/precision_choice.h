@@ -43,6 +43,7 @@ struct PrecisionProblem {
   std::vector<PrecisionLinear> linears;  // in the model's order; none that an override decides
   std::uint64_t weights = 0;             // of all linears of the decoder
   std::uint64_t fixed_bits = 0;          // of linears that overrides decide
+  bool float_massive = false;            // as in the recipe
 
   // The most that all of `linears` may take: floor(target_bpw * weights) - fixed_bits.
   [[nodiscard]] std::uint64_t budget_bits() const;
@@ -82,17 +83,23 @@ struct KlModel {
 };
 [[nodiscard]] KlModel fit_kl(const LinearSensitivity& sensitivity);
 
+// A linear's inputs are massive where 8-bit activations alone cost (KlModel::activations) more than
+// this many times the median of all linears.
+inline constexpr double kMassiveTimesMedian = 10;
+
 struct PrecisionDecision {
   ChosenSchemes schemes;              // of all linears of the problem
-  std::vector<std::string> warnings;  // linears that 8-bit activations hurt
-  // For the manifest: {"target_bpw", "bits_per_weight", "kl_sum", "linears": [{"module", "choice",
-  // "activations_kl", "candidates": [{"scheme", "bits_per_weight", "loss", "kl", "kl_measured"}]}]}
+  std::vector<std::string> warnings;  // linears whose inputs are massive
+  // For the manifest: {"target_bpw", "bits_per_weight", "kl_sum", "massive_inputs": {"activations",
+  // "times_median", "median_kl", "linears"}, "linears": [{"module", "choice", "activations_kl",
+  // "candidates": [{"scheme", "bits_per_weight", "loss", "kl", "kl_measured"}]}]}
   Json report;
 };
 
-// The choice with the least sum of fit_kl() within the budget (algo::allocate_bits()).
+// The choice with the least sum of fit_kl() within the budget (algo::allocate_bits()). Where the
+// problem says so, massive inputs stay in floating point, which costs no bits of weights and leaves
+// per_loss of their KL; where it does not, they are warned of.
 //   sensitivities  [problem.linears.size()]
-// Warns of linears whose KL by 8-bit activations alone is above 10 times the median of all.
 [[nodiscard]] PrecisionDecision decide_precision(const PrecisionProblem& problem,
                                                  std::span<const LinearSensitivity> sensitivities);
 

@@ -186,8 +186,40 @@ TEST(DecidePrecision, NamesLinearsThatEightBitActivationsHurt) {
   ASSERT_EQ(decision.warnings.size(), 1U);
   EXPECT_EQ(decision.warnings[0],
             "8-bit activations alone cost more than 10 times the median KL divergence of 8.08e-05 "
-            "at model.layers.1.mlp.down_proj (4.95e-02). Keep theirs in floating point with "
-            "--override, for example 'down_proj=w4g32-a16', if that matters");
+            "at model.layers.1.mlp.down_proj (4.95e-02). --massive-inputs a16 keeps theirs in "
+            "floating point, and --rotate-down hadamard spreads those of down_proj");
+  EXPECT_EQ(decision.report["massive_inputs"]["linears"],
+            Json::array({"model.layers.1.mlp.down_proj"}));
+  EXPECT_EQ(decision.report["massive_inputs"]["activations"], "a8");
+  EXPECT_TRUE(decision.schemes.at("model.layers.1.mlp.down_proj").scheme.activations);
+}
+
+TEST(DecidePrecision, KeepsMassiveInputsInFloatingPointWhereAskedTo) {
+  const std::string target = kTarget;
+  const std::string guarded = target.substr(0, target.size() - 1) + ", massive_inputs: a16}";
+  const auto plain = problem_of(recipe_with(target));
+  const auto problem = problem_of(recipe_with(guarded));
+  ASSERT_TRUE(problem);
+  std::vector<LinearSensitivity> known = sensitivities(*problem, 2e-3);
+  for (LinearSensitivity& one : known) one.kl.back() = 1e-4;
+  known[13].kl.front() = 0.1;
+  known[13].kl.back() = 0.05;
+  const PrecisionDecision without = decide_precision(*plain, known);
+  const PrecisionDecision decision = decide_precision(*problem, known);
+  const std::string massive = "model.layers.1.mlp.down_proj";
+  for (const auto& [module, choice] : decision.schemes) {
+    EXPECT_EQ(choice.scheme.activations.has_value(), module != massive) << module;
+    EXPECT_EQ(choice.scheme.weights, without.schemes.at(module).scheme.weights) << module;
+  }
+  EXPECT_EQ(decision.report["linears"][13]["choice"], "w8c-sym-a16");
+  EXPECT_EQ(decision.report["massive_inputs"]["activations"], "a16");
+  EXPECT_EQ(decision.report["massive_inputs"]["times_median"], 10);
+  EXPECT_EQ(decision.report["bits_per_weight"], without.report["bits_per_weight"]);
+  EXPECT_NEAR(without.report["kl_sum"].get<double>() - decision.report["kl_sum"].get<double>(),
+              decision.report["linears"][13]["activations_kl"].get<double>(), 1e-12);
+  ASSERT_EQ(decision.warnings.size(), 1U);
+  EXPECT_NE(decision.warnings[0].find("Their inputs stay in floating point (massive_inputs: a16)"),
+            std::string::npos);
 }
 
 TEST(Sensitivities, AreReadBackAsTheyWereSaved) {

@@ -149,6 +149,7 @@ Result<Recipe> apply_overrides(Recipe recipe, const RecipeOverrides& overrides) 
   FPTQ_TRY_VOID(set("--rotate-down", "rotate_down", overrides.rotate_down));
   FPTQ_TRY_VOID(set("--equalize", "equalize", overrides.equalize));
   FPTQ_TRY_VOID(set("--target-bpw", "target_bpw", overrides.target_bpw));
+  FPTQ_TRY_VOID(set("--massive-inputs", "massive_inputs", overrides.massive_inputs));
   FPTQ_TRY_VOID(set("--calib", "calib", overrides.calib));
   FPTQ_TRY_VOID(set("--samples", "samples", overrides.samples));
   FPTQ_TRY_VOID(set("--seqlen", "seqlen", overrides.seqlen));

@@ -86,6 +86,9 @@ struct PrecisionTarget {
   // Sequences of the calibration set that sensitivity is measured on, at most
   // kSensitivityTokens of each.
   std::uint64_t samples = 8;
+  // Inputs that lose much on 8 bits (PrecisionDecision) stay in floating point; else they are
+  // warned of.
+  bool float_massive = false;
 
   bool operator==(const PrecisionTarget&) const = default;
 };
@@ -149,8 +152,9 @@ struct RecipeOverrides {
   std::optional<std::string> samples;      // 128: calibration sequences
   std::optional<std::string> seqlen;       // 512: tokens of each
   std::optional<std::string> self_samples;
-  std::optional<std::string> target_bpw;   // 4.6: bits per weight of the linears; 0: no target
-  std::optional<std::string> scale_dtype;  // auto, f16, bf16, f32
+  std::optional<std::string> target_bpw;      // 4.6: bits per weight of the linears; 0: no target
+  std::optional<std::string> massive_inputs;  // a8, a16: what they become under a target
+  std::optional<std::string> scale_dtype;     // auto, f16, bf16, f32
   std::optional<std::uint64_t> seed;
   std::vector<std::string> overrides;  // "REGEX=SCHEME", tried before the recipe's own
 };

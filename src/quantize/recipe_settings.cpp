@@ -124,7 +124,7 @@ bool is_calibration_text(std::string_view text) {
   });
 }
 
-constexpr std::array<RecipeSetting, 23> kSettings = {{
+constexpr std::array<RecipeSetting, 24> kSettings = {{
     {"rounding",
      [](std::string_view text, Recipe& recipe) -> Status {
        FPTQ_TRY(recipe.rounding, algo::parse_rounding(text));
@@ -212,6 +212,16 @@ constexpr std::array<RecipeSetting, 23> kSettings = {{
        return parse_real("target_bpw", text, 0, 32, "0 to 32", recipe.precision.bits_per_weight);
      },
      [](const Recipe& recipe) { return real_text(recipe.precision.bits_per_weight); }, has_target},
+    {"massive_inputs",
+     [](std::string_view text, Recipe& recipe) -> Status {
+       if (text != "a8" && text != "a16") return bad_value("massive_inputs", text, "a8 or a16");
+       recipe.precision.float_massive = text == "a16";
+       return {};
+     },
+     [](const Recipe& recipe) {
+       return std::string(recipe.precision.float_massive ? "a16" : "a8");
+     },
+     [](const Recipe& recipe) { return recipe.has_target() && recipe.precision.float_massive; }},
     {"sensitivity_samples",
      [](std::string_view text, Recipe& recipe) {
        return parse_whole("sensitivity_samples", text, 1, 1000, "1 to 1000",

@@ -136,13 +136,14 @@ TEST(ParseRecipe, GivesTheClassifierTheActivationsOfTheRest) {
 }
 
 TEST(ParseRecipe, NamesTheUnknownKeyAndThoseThatExist) {
-  EXPECT_EQ(message_of("weights: w4g32\nwieghts: w8c\n"),
-            "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
-            "activations, embed, head, overrides, rounding, damping, act_order, grids, "
-            "alternations, correction, residual_correction, refit, descent_passes, rotate, "
-            "rotate_down, equalize, smoothquant_alpha, activation_policy, target_bpw, "
-            "sensitivity_samples, calib, samples, "
-            "seqlen, self_samples, scale_dtype, seed, name");
+  EXPECT_EQ(
+      message_of("weights: w4g32\nwieghts: w8c\n"),
+      "r.yaml: line 2, column 10: unknown key \"wieghts\"; expected weights, symmetric, "
+      "activations, embed, head, overrides, rounding, damping, act_order, grids, "
+      "alternations, correction, residual_correction, refit, descent_passes, rotate, "
+      "rotate_down, equalize, smoothquant_alpha, activation_policy, target_bpw, massive_inputs, "
+      "sensitivity_samples, calib, samples, "
+      "seqlen, self_samples, scale_dtype, seed, name");
 }
 
 TEST(ParseRecipe, RejectsWhatIsNotARecipe) {

@@ -62,6 +62,26 @@ class Budget(harness.ProgramTest):
                              (self.folder / 'again' / name).read_bytes(), name)
         self.assertEqual(self.manifest('first')['precision'], self.manifest('again')['precision'])
 
+    def test_massive_inputs_stay_in_floating_point_where_asked_to(self):
+        for name, flags in (('warned', []), ('guarded', ['--massive-inputs', 'a16'])):
+            self.quantize(name, *flags)
+            precision = self.manifest(name)['precision']
+            massive = set(precision['massive_inputs']['linears'])
+            self.assertEqual('a16' if flags else 'a8', precision['massive_inputs']['activations'])
+            costs = sorted(linear['activations_kl'] for linear in precision['linears'])
+            bound = 10 * costs[len(costs) // 2]
+            self.assertEqual(massive, {linear['module'] for linear in precision['linears']
+                                       if linear['activations_kl'] > bound > 0})
+            inspected = {tensor['name'].removesuffix('.weight'): tensor['scheme']
+                         for tensor in self.json_of('inspect', self.folder / name)['tensors']}
+            in_float = {linear['module'] for linear in precision['linears']
+                        if not inspected[linear['module']].endswith('-a8t')}
+            self.assertEqual(massive if flags else set(), in_float)
+            self.assertTrue(massive, 'this model has none: the test shows nothing')
+        self.assertIn('massive_inputs: a16', (self.folder / 'guarded' / 'recipe.yaml').read_text())
+        self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'out', '--massive-inputs', 'a4',
+                       says='--massive-inputs: massive_inputs "a4": expected a8 or a16')
+
     def test_a_target_out_of_reach_is_refused_with_both_ends(self):
         self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'out', '--recipe', 'rtn',
                        '--target-bpw', '3',
