@@ -120,7 +120,12 @@ def config_seeds():
                           'input_activations': a8, 'format': 'pack-quantized'}}
     quantization = {'quant_method': 'compressed-tensors', 'format': 'pack-quantized',
                     'config_groups': groups, 'ignore': ['lm_head']}
+    rotation = {'type': 'hadamard', 'head_dim': 32, 'apply': [
+        {'targets': ['re:.*down_proj$'], 'location': 'input', 'ignore': []},
+        {'targets': ['re:.*down_proj$'], 'location': 'weight_input', 'inverse': True}]}
+    rotated = quantization | {'transform_config': {'config_groups': {'R4': rotation}}}
     configs = [sizes, quantization, sizes | {'quantization_config': quantization},
+               sizes | {'quantization_config': rotated},
                sizes | {'model_type': 'mistral', 'sliding_window': 16, 'head_dim': 24},
                sizes | {'rope_scaling': {'type': 'dynamic', 'factor': 2.0}}]
     configs += [sizes | {'rope_parameters': rope | llama3 | {'rope_type': kind}}

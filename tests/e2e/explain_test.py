@@ -50,6 +50,16 @@ class Explain(harness.ProgramTest):
         self.assertEqual([], found['parts'])
         self.assertIsNone(found['interaction'])
 
+    def test_rotated_inputs_are_rotated_for_the_parts_of_the_candidate_only(self):
+        plain = self.explain(self.quantize(self.model, 'int8', '--recipe', 'int8'))
+        rotated = self.explain(self.quantize(self.model, 'rotated', '--recipe', 'int8',
+                                             '--rotate-down', 'hadamard'))
+        # With a rotation too many or too few there would be another function, not another rounding.
+        for part in rotated['parts']:
+            with self.subTest(part=part):
+                self.assertLess(part['nats'], 3 * plain['total'])
+        self.assertLess(rotated['total'], 3 * plain['total'])
+
     def test_the_base_itself_is_all_zeros(self):
         found = self.explain(self.model)
         self.assertEqual(0, found['total'])
