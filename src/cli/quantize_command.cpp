@@ -138,8 +138,9 @@ void add_quantize_command(CLI::App& app, Action& action) {
   add_recipe_flag(*command, "--equalize", overrides.equalize, "METHOD",
                   "none, lae, smoothquant or awq");
   add_recipe_flag(*command, "--rotate", overrides.rotate, "METHOD", "none or hadamard");
-  add_recipe_flag(*command, "--rotate-down", overrides.rotate_down, "METHOD",
-                  "Of down_proj's inputs, while the model runs: none or hadamard");
+  add_recipe_flag(
+      *command, "--rotate-down", overrides.rotate_down, "METHOD",
+      "Of down_proj's inputs, while the model runs: none, hadamard, or auto (what is measured)");
   add_recipe_flag(*command, "--target-bpw", overrides.target_bpw, "BITS",
                   "Give each linear the bits it needs, BITS per weight on average");
   add_recipe_flag(*command, "--massive-inputs", overrides.massive_inputs, "MODE",

@@ -85,7 +85,7 @@ Result<CalibrationNeeds> calibration_needs(const Recipe& recipe, const Preparati
   copies += 2 * copied / config.num_layers;
   CalibrationNeeds needs{BlockRounder::working_bytes(recipe, config, seqlen, threads) + copies,
                          BlockRounder::disk_bytes(recipe, config, samples * seqlen)};
-  if (recipe.has_target()) {
+  if (recipe.has_target() || recipe.down_rotation == RotationKind::kAuto) {
     const std::uint64_t measured = std::min(recipe.precision.samples, samples);
     needs.memory_bytes =
         std::max(needs.memory_bytes, sensitivity_working_bytes(recipe, config, measured) + copies);
@@ -272,6 +272,12 @@ class Run {
     if (const DownRotatedCheckpoint* rotated = preparation_.down_rotated()) {
       json["down_rotation"] = {
           {"kind", "hadamard"}, {"block", rotated->block()}, {"layers", rotated->layers()}};
+    }
+    if (const auto& choice = preparation_.rotation_choice()) {
+      if (!choice->accepts()) json["down_rotation"]["kind"] = "none";
+      json["down_rotation"]["choice"] = {{"kl_plain", choice->kl_plain},
+                                         {"kl_rotated", choice->kl_rotated},
+                                         {"tokens", choice->tokens}};
     }
     if (recipe_.has_target()) json["precision"] = preparation_.precision();
     json["parameters"] = plan().parameters;

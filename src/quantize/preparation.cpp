@@ -40,7 +40,7 @@ Result<Preparation> Preparation::begin(const Recipe& recipe, const io::Checkpoin
     preparation.rotated_ = *std::move(rotated);
   }
   FPTQ_TRY(preparation.plan_, make_plan(recipe, preparation.checkpoint()));
-  if (recipe.down_rotation == RotationKind::kHadamard) FPTQ_TRY_VOID(preparation.rotate_down());
+  if (recipe.down_rotation != RotationKind::kNone) FPTQ_TRY_VOID(preparation.rotate_down());
   if (recipe.has_target()) {
     // Whether the target can be met at all is known before anything is measured.
     FPTQ_TRY(
@@ -70,6 +70,24 @@ Status Preparation::rotate_down() {
   return {};
 }
 
+// Undoes the rotation of down_proj's inputs where it does not lower the divergence.
+Status Preparation::choose_rotation(const ProgressFn& progress) {
+  const auto sequences = sensitivity_sequences(sequences_->ids, recipe_->precision.samples);
+  const io::Checkpoint* plain = source_;
+  if (rotated_) plain = rotated_.get();
+  const RotationTrial trial{.plain = plain,
+                            .rotated = down_rotated_.get(),
+                            .plan = &plan_,
+                            .sequences = sequences,
+                            .pool = pool_,
+                            .isa = isa_};
+  FPTQ_TRY(rotation_choice_, try_rotation(trial, progress));
+  if (rotation_choice_->accepts()) return {};
+  down_rotated_.reset();
+  FPTQ_TRY(plan_, make_plan(*recipe_, checkpoint()));
+  return {};
+}
+
 Status Preparation::complete(const std::filesystem::path& directory, bool resume,
                              const ProgressFn& progress) {
   if (!recipe_->needs_calibration()) return {};
@@ -77,6 +95,7 @@ Status Preparation::complete(const std::filesystem::path& directory, bool resume
       CalibrationSequences sequences,
       open_calibration_sequences(*recipe_, *source_, directory, resume, *pool_, isa_, progress));
   sequences_ = std::make_unique<CalibrationSequences>(std::move(sequences));
+  if (recipe_->down_rotation == RotationKind::kAuto) FPTQ_TRY_VOID(choose_rotation(progress));
   if (recipe_->observes_inputs()) FPTQ_TRY_VOID(observe(directory, progress));
   return recipe_->has_target() ? choose_precision(directory, progress) : Status();
 }

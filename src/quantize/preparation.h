@@ -20,6 +20,7 @@
 #include "quantize/plan.h"
 #include "quantize/recipe.h"
 #include "quantize/rotated_checkpoint.h"
+#include "quantize/rotation_choice.h"
 
 namespace fptq::quantize {
 
@@ -36,13 +37,13 @@ class Preparation {
                                                  Isa isa);
 
   // directory: of the output under way. Does nothing where the recipe needs no calibration.
-  // Errors: those of open_calibration_sequences(), observe_inputs(), EqualizedCheckpoint::create()
-  // and measure_sensitivities().
+  // Errors: those of open_calibration_sequences(), try_rotation(), observe_inputs(),
+  // EqualizedCheckpoint::create() and measure_sensitivities().
   [[nodiscard]] Status complete(const std::filesystem::path& directory, bool resume,
                                 const ProgressFn& progress);
 
   // The checkpoint whose weights are rounded, and the plan for it; before complete() without
-  // equalization, and as if nothing were known about activations.
+  // equalization, as if nothing were known about activations, and rotated where that is left open.
   [[nodiscard]] const io::Checkpoint& checkpoint() const;
   [[nodiscard]] const Plan& plan() const { return plan_; }
   // Whether weights are computed when they are read, and not mapped from a file.
@@ -54,6 +55,10 @@ class Preparation {
   [[nodiscard]] const std::vector<InputChoice>& inputs() const { return inputs_; }
   // Null where no inputs of down_proj are rotated.
   [[nodiscard]] const DownRotatedCheckpoint* down_rotated() const { return down_rotated_.get(); }
+  // What decided about it, where the recipe left it open.
+  [[nodiscard]] const std::optional<RotationChoice>& rotation_choice() const {
+    return rotation_choice_;
+  }
   // For the manifest: what was measured and chosen for a target of bits; null where there is none.
   [[nodiscard]] const Json& precision() const { return precision_; }
 
@@ -62,6 +67,7 @@ class Preparation {
       : recipe_(&recipe), source_(&checkpoint), pool_(&pool), isa_(isa) {}
 
   [[nodiscard]] Status rotate_down();
+  [[nodiscard]] Status choose_rotation(const ProgressFn& progress);
   [[nodiscard]] Status choose_precision(const std::filesystem::path& directory,
                                         const ProgressFn& progress);
   [[nodiscard]] Status observe(const std::filesystem::path& directory, const ProgressFn& progress);
@@ -74,6 +80,7 @@ class Preparation {
   std::unique_ptr<DownRotatedCheckpoint> down_rotated_;  // null: not rotated
   std::unique_ptr<EqualizedCheckpoint> equalized_;       // null: not equalized
   std::unique_ptr<CalibrationSequences> sequences_;
+  std::optional<RotationChoice> rotation_choice_;
   std::vector<InputChoice> inputs_;
   Json precision_;
   Plan plan_;

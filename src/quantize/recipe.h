@@ -45,7 +45,8 @@ struct LayerOverride {
 
 // How coordinates are turned before anything else: the model's (quantize/rotated_checkpoint.h), or
 // those of down_proj's inputs.
-enum class RotationKind : std::uint8_t { kNone, kHadamard };
+// kAuto: of the latter only, where it lowers the KL divergence (quantize/rotation_choice.h).
+enum class RotationKind : std::uint8_t { kNone, kHadamard, kAuto };
 
 // Which factors move the range of activations into the weights behind a norm.
 enum class Equalization : std::uint8_t { kNone, kLae, kSmoothQuant, kAwq };
@@ -147,7 +148,7 @@ struct RecipeOverrides {
   std::optional<std::string> rounding;     // rtn, search, hqq, gptq
   std::optional<std::string> equalize;     // none, lae, smoothquant, awq
   std::optional<std::string> rotate;       // none, hadamard
-  std::optional<std::string> rotate_down;  // none, hadamard
+  std::optional<std::string> rotate_down;  // none, hadamard, auto
   std::optional<std::string> calib;        // self, FILE, FILE:text, FILE:jsonl
   std::optional<std::string> samples;      // 128: calibration sequences
   std::optional<std::string> seqlen;       // 512: tokens of each

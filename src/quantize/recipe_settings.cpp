@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <span>
 
 #include "base/check.h"
 #include "quantize/recipe_fields.h"
@@ -84,12 +85,17 @@ Status parse_grids(std::string_view text, Recipe& recipe) {
 }
 
 // In the order of RotationKind.
-constexpr std::array<std::string_view, 2> kRotations = {"none", "hadamard"};
+constexpr std::array<std::string_view, 3> kRotations = {"none", "hadamard", "auto"};
 
-Status parse_rotation(std::string_view key, std::string_view text, RotationKind& rotation) {
-  const auto found = std::find(kRotations.begin(), kRotations.end(), text);
-  if (found == kRotations.end()) return bad_value(key, text, "none or hadamard");
-  rotation = static_cast<RotationKind>(found - kRotations.begin());
+//   known  how many of the kinds the key has
+Status parse_rotation(std::string_view key, std::string_view text, std::size_t known,
+                      RotationKind& rotation) {
+  const std::span<const std::string_view> names = std::span(kRotations).first(known);
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found == names.end()) {
+    return bad_value(key, text, known == 2 ? "none or hadamard" : "none, hadamard or auto");
+  }
+  rotation = static_cast<RotationKind>(found - names.begin());
   return {};
 }
 
@@ -179,12 +185,12 @@ constexpr std::array<RecipeSetting, 24> kSettings = {{
      uses_gptq},
     {"rotate",
      [](std::string_view text, Recipe& recipe) {
-       return parse_rotation("rotate", text, recipe.rotation);
+       return parse_rotation("rotate", text, 2, recipe.rotation);
      },
      [](const Recipe& recipe) { return rotation_text(recipe.rotation); }, transforms},
     {"rotate_down",
      [](std::string_view text, Recipe& recipe) {
-       return parse_rotation("rotate_down", text, recipe.down_rotation);
+       return parse_rotation("rotate_down", text, 3, recipe.down_rotation);
      },
      [](const Recipe& recipe) { return rotation_text(recipe.down_rotation); },
      [](const Recipe& recipe) { return recipe.down_rotation != RotationKind::kNone; }},
@@ -227,7 +233,10 @@ constexpr std::array<RecipeSetting, 24> kSettings = {{
        return parse_whole("sensitivity_samples", text, 1, 1000, "1 to 1000",
                           recipe.precision.samples);
      },
-     [](const Recipe& recipe) { return std::to_string(recipe.precision.samples); }, has_target},
+     [](const Recipe& recipe) { return std::to_string(recipe.precision.samples); },
+     [](const Recipe& recipe) {
+       return recipe.has_target() || recipe.down_rotation == RotationKind::kAuto;
+     }},
     {"calib",
      [](std::string_view text, Recipe& recipe) -> Status {
        if (!is_calibration_text(text)) {
@@ -343,7 +352,8 @@ bool Recipe::rounds_in_blocks() const {
 }
 
 bool Recipe::needs_calibration() const {
-  return rounds_in_blocks() || observes_inputs() || has_target();
+  return rounds_in_blocks() || observes_inputs() || has_target() ||
+         down_rotation == RotationKind::kAuto;
 }
 
 }  // namespace fptq::quantize

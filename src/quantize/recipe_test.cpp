@@ -217,6 +217,20 @@ TEST(ParseRecipe, ReadsTheSettingsOfCalibration) {
   EXPECT_EQ(print_recipe(*again), print_recipe(*recipe));
 }
 
+TEST(ParseRecipe, LeavesOnlyTheRotationOfDownOpen) {
+  const auto recipe = parse_recipe("{weights: w4g32, rotate_down: auto}", "r.yaml");
+  ASSERT_TRUE(recipe) << recipe.error().message;
+  EXPECT_EQ(recipe->down_rotation, RotationKind::kAuto);
+  EXPECT_TRUE(recipe->needs_calibration());
+  const auto again = parse_recipe(print_recipe(*recipe), "again");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*again, *recipe);
+  EXPECT_EQ(message_of("{weights: w4g32, rotate: auto}"),
+            "r.yaml: line 1, column 26: rotate \"auto\": expected none or hadamard");
+  EXPECT_EQ(message_of("{weights: w4g32, rotate_down: up}"),
+            "r.yaml: line 1, column 31: rotate_down \"up\": expected none, hadamard or auto");
+}
+
 TEST(ParseRecipe, RefusesRoundingThatTheWeightsDoNotAllow) {
   EXPECT_EQ(message_of("{weights: nf4, rounding: gptq}"),
             "r.yaml: line 1, column 1: rounding \"gptq\": expected rtn for weights of a table, got "

@@ -148,6 +148,55 @@ TEST_F(TransformingQuantize, SaysWhichInputsAreRotatedWhileTheModelRuns) {
                    .contains("transform_config"));
 }
 
+TEST_F(TransformingQuantize, RotatesInputsOfDownWhereThatLowersTheDivergence) {
+  const auto report = run("rotate_down: auto, rounding: rtn", "chosen");
+  ASSERT_TRUE(report) << report.error().message;
+  const Json chosen = manifest("chosen")["down_rotation"];
+  const double plain = chosen["choice"]["kl_plain"].get<double>();
+  const double rotated = chosen["choice"]["kl_rotated"].get<double>();
+  EXPECT_GT(plain, 0);
+  EXPECT_GT(rotated, 0);
+  EXPECT_NE(plain, rotated);
+  EXPECT_EQ(chosen["choice"]["tokens"], 6 * 32);
+  EXPECT_EQ(chosen["kind"], rotated < plain ? "hadamard" : "none");
+  // The output is that of the choice, made by hand.
+  const std::string kind = chosen["kind"].get<std::string>();
+  ASSERT_TRUE(run("rounding: rtn, rotate_down: " + kind, "same"));
+  auto expected = contents("same");
+  auto actual = contents("chosen");
+  for (auto* files : {&expected, &actual}) {
+    files->erase("recipe.yaml");
+    files->erase("fptq_manifest.json");
+  }
+  EXPECT_EQ(expected, actual);
+}
+
+TEST_F(TransformingQuantize, KeepsInputsAsTheyAreWhereTheyAreEvenAlready) {
+  // One weight in each row of down_proj, which the grid holds exactly; spread over 32 it does not.
+  testing::TinyModel model = testing::make_tiny_model();
+  for (const char* layer : {"0", "1"}) {
+    Tensor& down = *model.find("model.layers." + std::string(layer) + ".mlp.down_proj.weight");
+    std::vector<float> weights(down.elements(), 0.0f);
+    for (std::size_t row = 0; row < down.rows(); ++row) weights[row * down.cols() + row] = 1.0f;
+    down = testing::f32_tensor(down.shape(), weights);
+  }
+  fs::remove_all(root_ / "model");
+  ASSERT_TRUE(testing::write_tiny_checkpoint(root_ / "model", model, {}));
+  const std::string keep =
+      ", overrides: [{match: self_attn, scheme: keep}, "
+      "{match: gate_proj, scheme: keep}, {match: up_proj, scheme: keep}]";
+  const auto report = run("activations: a16, rounding: rtn, rotate_down: auto" + keep, "kept");
+  ASSERT_TRUE(report) << report.error().message;
+  const Json kept = manifest("kept");
+  EXPECT_EQ(kept["down_rotation"]["kind"], "none");
+  EXPECT_LT(kept["down_rotation"]["choice"]["kl_plain"],
+            kept["down_rotation"]["choice"]["kl_rotated"]);
+  EXPECT_FALSE((*io::open_checkpoint(root_ / "kept"))
+                   ->config()["quantization_config"]
+                   .contains("transform_config"));
+  EXPECT_EQ(kept["warnings"].dump().find("rotated while the model runs"), std::string::npos);
+}
+
 TEST_F(TransformingQuantize, RefusesRotationsThatNobodyCouldReadOrSee) {
   const auto kept =
       run("rotate_down: hadamard, overrides: [{match: down_proj, scheme: keep}]", "out");

@@ -129,6 +129,16 @@ class Transform(harness.ProgramTest):
         self.succeed('convert', output, '-o', dense, '--to', 'dense')
         self.assertNotIn('quantization_config', json.loads((dense / 'config.json').read_text()))
 
+    def test_a_rotation_that_is_measured_first(self):
+        one = self.quantize('one-thread', '--rotate-down', 'auto', '-t', '1')
+        three = self.quantize('three-threads', '--rotate-down', 'auto', '-t', '3')
+        self.assertEqual(bytes_of(one), bytes_of(three))
+        found = json.loads((one / 'fptq_manifest.json').read_text())['down_rotation']
+        lower = found['choice']['kl_rotated'] < found['choice']['kl_plain']
+        self.assertEqual('hadamard' if lower else 'none', found['kind'])
+        self.assertIn('rotate_down: auto', (one / 'recipe.yaml').read_text())
+        self.succeed('verify', one, '--base', self.model)
+
     def test_a_rotation_of_a_kind_that_is_not_known_is_no_silent_difference(self):
         output = self.quantize('unknown', '--rotate-down', 'hadamard')
         config = json.loads((output / 'config.json').read_text())
@@ -141,7 +151,7 @@ class Transform(harness.ProgramTest):
 
     def test_wrong_values(self):
         self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'never', '--rotate-down', 'up',
-                       says='--rotate-down: rotate_down "up": expected none or hadamard')
+                       says='--rotate-down: rotate_down "up": expected none, hadamard or auto')
         self.fail_with(2, 'quantize', self.model, '-o', self.folder / 'never', '--rotate', 'left',
                        says='--rotate: rotate "left": expected none or hadamard')
 
