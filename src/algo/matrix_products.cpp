@@ -4,12 +4,14 @@
 
 #include "kernels/dense_gemm/dispatch.h"
 #include "kernels/double_gemm/dispatch.h"
+#include "kernels/quadratic_form/dispatch.h"
 
 namespace fptq::algo {
 
 MatrixProducts::MatrixProducts(Isa isa)
     : dense_gemm_(select_variant(kernels::dense_gemm_variants(), isa).run),
-      double_gemm_(select_variant(kernels::double_gemm_variants(), isa).run) {}
+      double_gemm_(select_variant(kernels::double_gemm_variants(), isa).run),
+      quadratic_form_(select_variant(kernels::quadratic_form_variants(), isa).run) {}
 
 void MatrixProducts::multiply(MatrixView<const float> x, MatrixView<const float> w,
                               MatrixView<float> y, const ProductShape& shape) const {
@@ -44,6 +46,21 @@ void MatrixProducts::subtract(MatrixView<const double> a, MatrixView<const doubl
                 .n = shape.n,
                 .k = shape.k,
                 .scratch = scratch});
+}
+
+void MatrixProducts::quadratic_forms(MatrixView<const float> left, MatrixView<const float> h,
+                                     MatrixView<const float> right, std::size_t rows,
+                                     std::size_t depth, std::size_t cols, float* y) const {
+  quadratic_form_({.left = left.data,
+                   .left_stride = left.stride,
+                   .h = h.data,
+                   .h_stride = h.stride,
+                   .right = right.data,
+                   .right_stride = right.stride,
+                   .y = y,
+                   .rows = rows,
+                   .depth = depth,
+                   .cols = cols});
 }
 
 }  // namespace fptq::algo

@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "kernels/dense_gemm/contract.h"
 #include "kernels/double_gemm/contract.h"
+#include "kernels/quadratic_form/contract.h"
 
 namespace fptq::algo {
 
@@ -43,9 +44,16 @@ class MatrixProducts {
   void subtract(MatrixView<const double> a, MatrixView<const double> b, MatrixView<double> c,
                 const ProductShape& shape) const;
 
+  // y[r] = left[r]^T H right[r], in the order of kernels/quadratic_form/contract.h.
+  //   left  [rows, depth]    h  [depth, cols]    right  [rows, cols]    y  [rows] out
+  void quadratic_forms(MatrixView<const float> left, MatrixView<const float> h,
+                       MatrixView<const float> right, std::size_t rows, std::size_t depth,
+                       std::size_t cols, float* y) const;
+
  private:
   kernels::DenseGemmFn dense_gemm_;
   kernels::DoubleGemmFn double_gemm_;
+  kernels::QuadraticFormFn quadratic_form_;
 };
 
 }  // namespace fptq::algo

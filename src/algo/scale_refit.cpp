@@ -15,9 +15,8 @@ namespace {
 
 // Columns that are multiplied at a time.
 constexpr std::size_t kBlock = 512;
-// Columns of a group that are multiplied with them.
+// Columns of a group that sums in float32 go over.
 constexpr std::size_t kDepth = 128;
-constexpr std::size_t kGramStride = kBlock + 8;
 // What a thread may keep of the matrices A, [groups, groups] for each of its rows.
 constexpr std::size_t kMostSystemFloats = std::size_t{8} << 20;
 // Added to A's diagonal, times its mean: A comes from float32 sums.
@@ -27,18 +26,16 @@ constexpr double kLeastGain = 1e-6;
 
 using DoubleLanes = double __attribute__((vector_size(kLanes * sizeof(double))));
 
-// sum a_i b_i, lane by lane.
-template <typename T>
-double dot(const double* a, const T* b, std::size_t count) {
+// sum a_i b_i in double, lane by lane.
+double dot(const float* a, const float* b, std::size_t count) {
   DoubleLanes total{};
   std::size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      total[lane] += a[i + lane] * static_cast<double>(b[i + lane]);
-    }
+    total += __builtin_convertvector(load_lanes(a + i), DoubleLanes) *
+             __builtin_convertvector(load_lanes(b + i), DoubleLanes);
   }
   double all = (total[0] + total[1]) + (total[2] + total[3]);
-  for (; i < count; ++i) all += a[i] * static_cast<double>(b[i]);
+  for (; i < count; ++i) all += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   return all;
 }
 
@@ -190,15 +187,17 @@ class Panel {
         difference_(rows * stride_),
         codes_(rows * stride_),
         block_(rows * kBlock),
-        gram_block_(kDepth * kGramStride),
-        product_(rows * kBlock) {
+        forms_(rows) {
     weight_difference(weights, matrix, first_row, rows, difference_.data(), stride_);
     for (std::size_t r = 0; r < rows; ++r) {
       const std::int8_t* from = matrix.codes.data() + (first_row + r) * matrix.cols;
-      for (std::size_t i = 0; i < matrix.cols; ++i) {
-        const Grid grid = matrix.grid(first_row + r, i / matrix.group_width());
-        codes_[r * stride_ + i] = static_cast<double>(from[i] - grid.zero_point);
-      }
+      float* to = codes_.data() + r * stride_;
+      for_each_run(0, matrix.cols, [&](std::size_t group, std::size_t begin, std::size_t count) {
+        const std::int32_t zero_point = matrix.grid(first_row + r, group).zero_point;
+        for (std::size_t i = begin; i < begin + count; ++i) {
+          to[i] = static_cast<float>(from[i] - zero_point);
+        }
+      });
     }
   }
 
@@ -231,9 +230,7 @@ class Panel {
       const std::size_t group = first / width;
       const std::size_t end = std::min({first + kDepth, (group + 1) * width, matrix_.cols});
       add_products(first, end, first, end, a);
-      for (std::size_t j = end; j < matrix_.cols; j += kBlock) {
-        add_products(first, end, j, std::min(matrix_.cols, j + kBlock), a);
-      }
+      add_products(first, end, end, matrix_.cols, a);
       first = end;
     }
   }
@@ -244,24 +241,15 @@ class Panel {
                     float* a) {
     const std::size_t groups = matrix_.groups();
     const std::size_t group = first / matrix_.group_width();
-    const std::size_t cols = j_end - j;
-    for (std::size_t i = first; i < end; ++i) {
-      double* out = gram_block_.data() + (i - first) * kGramStride;
-      const float* from = gram_.row(i) + j;
-      for (std::size_t c = 0; c < cols; ++c) out[c] = static_cast<double>(from[c]);
-    }
-    std::fill(product_.begin(), product_.end(), 0.0);
-    products_.subtract({codes_.data() + first, stride_}, {gram_block_.data(), kGramStride},
-                       {product_.data(), kBlock}, {rows_, cols, end - first});
-    for (std::size_t r = 0; r < rows_; ++r) {
-      float* row = a + (r * groups + group) * groups;
-      for_each_run(j, cols, [&](std::size_t h, std::size_t begin, std::size_t count) {
-        const double times = h == group && j >= end ? -2.0 : -1.0;
-        row[h] +=
-            static_cast<float>(times * dot(codes_.data() + r * stride_ + begin,
-                                           product_.data() + r * kBlock + (begin - j), count));
-      });
-    }
+    const MatrixView<const float> codes{codes_.data(), stride_};
+    for_each_run(j, j_end - j, [&](std::size_t h, std::size_t begin, std::size_t count) {
+      products_.quadratic_forms(codes.at(0, first), gram_.at(first, begin), codes.at(0, begin),
+                                rows_, end - first, count, forms_.data());
+      const float times = h == group && j >= end ? 2.0f : 1.0f;
+      for (std::size_t r = 0; r < rows_; ++r) {
+        a[(r * groups + group) * groups + h] += times * forms_[r];
+      }
+    });
   }
 
   // Calls body(group, begin, count) for the pieces of columns [first, first + count).
@@ -281,11 +269,10 @@ class Panel {
   MatrixView<const float> gram_;
   std::size_t rows_;
   std::size_t stride_;
-  std::vector<float> difference_;   // [rows, K] d
-  std::vector<double> codes_;       // [rows, K] q, zero points taken off
-  std::vector<float> block_;        // [rows, kBlock]
-  std::vector<double> gram_block_;  // [kDepth, kBlock], rows kGramStride apart
-  std::vector<double> product_;     // [rows, kBlock]
+  std::vector<float> difference_;  // [rows, K] d
+  std::vector<float> codes_;       // [rows, K] q, zero points taken off
+  std::vector<float> block_;       // [rows, kBlock]
+  std::vector<float> forms_;       // [rows]
 };
 
 void check_sizes(std::span<const float> weights, const InputMoments& moments,

@@ -1,0 +1,13 @@
+// NEON variant.
+
+#include "kernels/simd/vec_neon.h"
+// The body is written over the Vec that the line above defines.
+#include "kernels/quadratic_form/body.h"
+
+namespace fptq::kernels {
+
+void quadratic_form_neon(const QuadraticFormArgs& args) {
+  quadratic_form_body(args);
+}
+
+}  // namespace fptq::kernels
