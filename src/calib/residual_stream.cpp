@@ -62,24 +62,39 @@ Result<ResidualStream> ResidualStream::resume(const fs::path& directory, const s
   return stream;
 }
 
-void ResidualStream::input(model::DecoderBlock& block, const SequenceBatch& batch,
+void ResidualStream::input(const model::DecoderBlock& block, const SequenceBatch& batch,
                            model::BlockInput which, float* x) const {
-  if (which == model::BlockInput::kOutput) {
-    FPTQ_CHECK(attended_.has_value(), "attention was computed");
-    return copy(attended_->floats() + batch.first_row * attended_width_,
-                batch.rows * attended_width_, *pool_, x);
+  constexpr std::size_t kRowsAtATime = 64;
+  const std::size_t width = input_width(which);
+  pool_->parallel_for(batch.rows, kRowsAtATime, [&](std::size_t begin, std::size_t end) {
+    input_rows(block, batch.first_row + begin, end - begin, which, x + begin * width);
+  });
+}
+
+void ResidualStream::input_rows(const model::DecoderBlock& block, std::size_t first_row,
+                                std::size_t rows, model::BlockInput which, float* x) const {
+  const std::size_t width = input_width(which);
+  switch (which) {
+    case model::BlockInput::kAttention:
+      FPTQ_CHECK(current_ == Current::kEntry, "attention reads what enters the block");
+      return block.attention_norm().normalize(entry_->floats() + first_row * width, rows, x);
+    case model::BlockInput::kOutput:
+      FPTQ_CHECK(attended_.has_value(), "attention was computed");
+      std::copy_n(attended_->floats() + first_row * width, rows * width, x);
+      return;
+    case model::BlockInput::kMlp:
+      FPTQ_CHECK(current_ == Current::kNext, "attention was added");
+      return block.mlp_norm().normalize(next_->floats() + first_row * width, rows, x);
+    case model::BlockInput::kDown:
+      break;
   }
-  if (which == model::BlockInput::kDown) {
-    FPTQ_CHECK(hidden_.has_value(), "the hidden layer was computed");
-    return copy(hidden_->floats() + batch.first_row * hidden_width_, batch.rows * hidden_width_,
-                *pool_, x);
-  }
-  if (which == model::BlockInput::kAttention) {
-    FPTQ_CHECK(current_ == Current::kEntry, "attention reads what enters the block");
-    return block.attention_input(residual(batch), batch.rows, x);
-  }
-  FPTQ_CHECK(current_ == Current::kNext, "attention was added");
-  block.mlp_input(residual(batch), batch.rows, x);
+  FPTQ_CHECK(hidden_.has_value(), "the hidden layer was computed");
+  std::copy_n(hidden_->floats() + first_row * width, rows * width, x);
+}
+
+std::size_t ResidualStream::input_width(model::BlockInput which) const {
+  if (which == model::BlockInput::kOutput) return attended_width_;
+  return which == model::BlockInput::kDown ? hidden_width_ : width_;
 }
 
 const float* ResidualStream::residual(const SequenceBatch& batch) const {

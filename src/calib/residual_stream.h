@@ -40,7 +40,8 @@ struct SequenceBatch {
 // finish_block(). Inputs may be asked for as often as wanted until the next step; they depend on
 // the block that is handed over.
 // The pool's threads copy rows; it outlives the stream.
-// Thread safety: sync_entry() may run on another thread; all else one call at a time.
+// Thread safety: sync_entry() and input_rows() may run on other threads; all else one call at a
+// time.
 class ResidualStream {
  public:
   // A stream before the first block: rows of the embedding.
@@ -65,8 +66,12 @@ class ResidualStream {
   [[nodiscard]] std::size_t rows() const { return rows_; }
 
   // What the linears of `which` read.  x [batch.rows, K] out
-  void input(model::DecoderBlock& block, const SequenceBatch& batch, model::BlockInput which,
+  void input(const model::DecoderBlock& block, const SequenceBatch& batch, model::BlockInput which,
              float* x) const;
+  // The same for rows [first_row, first_row + rows) of the stream, on the calling thread; several
+  // threads may call it at a time.  x [rows, K] out
+  void input_rows(const model::DecoderBlock& block, std::size_t first_row, std::size_t rows,
+                  model::BlockInput which, float* x) const;
   // The stream itself, as the step before left it: [batch.rows, D], until the next step.
   [[nodiscard]] const float* residual(const SequenceBatch& batch) const;
 
@@ -104,6 +109,7 @@ class ResidualStream {
         rows_(rows),
         pool_(&pool) {}
 
+  [[nodiscard]] std::size_t input_width(model::BlockInput which) const;
   void forget_kept();
   // Removes what an earlier run left beside what enters the block.
   void remove_other_files() const;

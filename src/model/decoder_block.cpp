@@ -261,6 +261,14 @@ void DecoderBlock::set_linear(BlockLinear which, ops::Linear linear) {
   old = std::move(linear);
 }
 
+const ops::RmsNorm& DecoderBlock::attention_norm() const {
+  return impl_->weights.attn_norm;
+}
+
+const ops::RmsNorm& DecoderBlock::mlp_norm() const {
+  return impl_->weights.mlp_norm;
+}
+
 void DecoderBlock::set_attention_norm(ops::RmsNorm norm) {
   FPTQ_CHECK(norm.width() == impl_->config.hidden_size, "a norm of the model's width");
   impl_->weights.attn_norm = std::move(norm);

@@ -62,6 +62,8 @@ class DecoderBlock {
 
   [[nodiscard]] ops::Linear& linear(BlockLinear which);
   void set_linear(BlockLinear which, ops::Linear linear);
+  [[nodiscard]] const ops::RmsNorm& attention_norm() const;
+  [[nodiscard]] const ops::RmsNorm& mlp_norm() const;
   void set_attention_norm(ops::RmsNorm norm);
   void set_mlp_norm(ops::RmsNorm norm);
 

@@ -30,6 +30,8 @@ using model::DecoderBlock;
 
 // Elements that a thread takes at a time where the work is one operation on each.
 constexpr std::size_t kElementGrain = std::size_t{1} << 14;
+// Rows of inputs that a thread takes at a time, which stay in its cache from step to step.
+constexpr std::size_t kRowGrain = 64;
 
 // Whether the output of the linears that read `input` is added to the residual stream.
 bool feeds_residual(BlockInput input) {
@@ -91,12 +93,11 @@ struct BlockRounder::Impl {
   Result<std::vector<double>> input_squares(BlockInput input,
                                             const std::optional<kernels::ActivationGrid>& grid);
   void read_input(const calib::SequenceBatch& batch, BlockInput input,
-                  const std::optional<kernels::ActivationGrid>& grid, std::vector<float>& x);
+                  const std::optional<kernels::ActivationGrid>& grid, std::vector<float>& x,
+                  std::vector<float>* shift = nullptr);
   Result<algo::InputMoments> input_moments(BlockInput input,
                                            const std::optional<kernels::ActivationGrid>& grid,
                                            std::vector<float>& output_moment);
-  void read_shift(const calib::SequenceBatch& batch, BlockInput input, std::span<const float> xq,
-                  std::vector<float>& shift);
   void output_error(const calib::SequenceBatch& batch, ops::Linear& reader,
                     std::span<const float> shift, std::vector<float>& error);
   [[nodiscard]] Result<std::optional<Tensor>> read_bias(const std::string& module) const;
@@ -222,13 +223,25 @@ Status BlockRounder::Impl::round_block() {
   return {};
 }
 
+// x = xq, and shift = xf - xq where that is wanted.
 void BlockRounder::Impl::read_input(const calib::SequenceBatch& batch, BlockInput input,
                                     const std::optional<kernels::ActivationGrid>& grid,
-                                    std::vector<float>& x) {
+                                    std::vector<float>& x, std::vector<float>* shift) {
   const std::size_t width = model::block_input_width(*job.config, input);
   x.resize(batch.rows * width);
-  quantized.input(*quantized_block, batch, input, x.data());
-  if (grid) ops::fake_quantize(x.data(), batch.rows, width, *grid, job.isa, *job.pool, x.data());
+  if (shift != nullptr) shift->resize(x.size());
+  job.pool->parallel_for(batch.rows, kRowGrain, [&](std::size_t begin, std::size_t end) {
+    const std::size_t rows = end - begin;
+    const std::size_t first_row = batch.first_row + begin;
+    float* xq = x.data() + begin * width;
+    quantized.input_rows(*quantized_block, first_row, rows, input, xq);
+    ThreadPool serial(1);
+    if (grid) ops::fake_quantize(xq, rows, width, *grid, job.isa, serial, xq);
+    if (shift == nullptr) return;
+    float* difference = shift->data() + begin * width;
+    original->input_rows(*original_block, first_row, rows, input, difference);
+    for (std::size_t i = 0; i < rows * width; ++i) difference[i] -= xq[i];
+  });
 }
 
 // The scale of a static grid for an input: its largest magnitude over all sequences is 127 steps.
@@ -283,8 +296,7 @@ Result<algo::InputMoments> BlockRounder::Impl::input_moments(
   std::vector<float> shift;
   std::vector<float> error;
   const auto add = [&](const calib::SequenceBatch& batch) -> Status {
-    read_input(batch, input, grid, xq);
-    if (original) read_shift(batch, input, xq, shift);
+    read_input(batch, input, grid, xq, original ? &shift : nullptr);
     sums.add(xq.data(), original && !by_outputs ? shift.data() : nullptr, batch.rows, *job.pool);
     if (!by_outputs) return {};
     output_error(batch, *reader, shift, error);
@@ -294,16 +306,6 @@ Result<algo::InputMoments> BlockRounder::Impl::input_moments(
   FPTQ_TRY_VOID(for_each_batch(add));
   if (output_sum) output_moment = output_sum->finish(*job.pool);
   return sums.finish(*job.pool);
-}
-
-// xf - xq.
-void BlockRounder::Impl::read_shift(const calib::SequenceBatch& batch, BlockInput input,
-                                    std::span<const float> xq, std::vector<float>& shift) {
-  shift.resize(xq.size());
-  original->input(*original_block, batch, input, shift.data());
-  job.pool->parallel_for(shift.size(), kElementGrain, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) shift[i] -= xq[i];
-  });
 }
 
 // W (xf - xq) + beta (hf - hq): what `reader`, whose output is added to the stream h, ought to add
