@@ -59,11 +59,6 @@ class HubTest(harness.ProgramTest):
     def snapshot(self):
         return self.repository / 'snapshots' / COMMIT
 
-    def blob_contents(self):
-        """The names of the files whose blobs are there."""
-        names = {content: name for name, content in self.files.items()}
-        return sorted(names[blob.read_bytes()] for blob in (self.repository / 'blobs').iterdir())
-
     def part(self):
         return self.repository / 'blobs' / (sha256(WEIGHTS) + '.incomplete')
 
